@@ -1,0 +1,7 @@
+"""Makes the caching of LLM calls visible: `client = instrument(client)`."""
+
+from llm_cache_otel._version import __version__
+from llm_cache_otel.instrument import flush, instrument, uninstrument
+from llm_cache_otel.settings import Settings
+
+__all__ = ["Settings", "__version__", "flush", "instrument", "uninstrument"]

@@ -1,0 +1,64 @@
+"""Values that fit a JSON schema, drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+Schema = dict[str, Any]
+
+_WORDS = "amber birch cedar delta ember fjord grove heath iris juniper larch maple".split()
+_ITEMS = 3
+
+
+def answer_for(schema: Schema, seed: str) -> Any:
+    """A value that validates against `schema`, the same for the same `seed`.
+
+    Knows what Pydantic writes: `$ref`, `$defs`, `enum`, `const`, `anyOf`, `allOf`, arrays and objects, bounds
+    of numbers and lengths of strings.
+    """
+    return _value(schema, schema.get("$defs", {}), random.Random(seed))
+
+
+def _value(schema: Schema, definitions: dict[str, Schema], rng: random.Random) -> Any:
+    if "$ref" in schema:
+        return _value(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions, rng)
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    for combined in ("anyOf", "oneOf", "allOf"):
+        if schema.get(combined):
+            return _value(schema[combined][0], definitions, rng)
+    kind = str(schema.get("type", "object")).lower()
+    match kind:
+        case "object":
+            properties = schema.get("properties", {})
+            return {name: _value(part, definitions, rng) for name, part in properties.items()}
+        case "array":
+            count = schema.get("minItems") or min(_ITEMS, schema.get("maxItems", _ITEMS))
+            items = schema.get("items", {"type": "string"})
+            return [_value(items, definitions, rng) for _ in range(count)]
+        case "integer":
+            return rng.randint(*_bounds(schema))
+        case "number":
+            return float(rng.randint(*_bounds(schema)))
+        case "boolean":
+            return rng.random() < 0.5
+        case "null":
+            return None
+        case _:
+            return _text(schema, rng)
+
+
+def _bounds(schema: Schema) -> tuple[int, int]:
+    low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+    high = schema.get("maximum", schema.get("exclusiveMaximum", low + 100) - 1)
+    return int(low), max(int(low), int(high))
+
+
+def _text(schema: Schema, rng: random.Random) -> str:
+    text = f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}"
+    while len(text) < schema.get("minLength", 0):
+        text += f" {rng.choice(_WORDS)}"
+    return text[: schema.get("maxLength")]

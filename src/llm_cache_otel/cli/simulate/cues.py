@@ -1,0 +1,61 @@
+"""What a simulated provider is told to do with the next requests, and what it has counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cue:
+    """How to answer one request otherwise than well.
+
+    `status` other than 200 is an error, `answer` replaces the structured answer (an empty object fails
+    most models' validation), `delay` is in seconds, before the answer or between chunks, and
+    `break_after` chunks a stream's connection is closed.
+    """
+
+    status: int = 200
+    answer: Any = None
+    delay: float = 0.0
+    break_after: int | None = None
+    message: str = "the simulated provider was told to fail"
+
+
+@dataclass
+class Ledger:
+    """What the provider has counted: answers by model. Thread-safe."""
+
+    answers: Counter[str] = field(default_factory=Counter[str])
+    requests: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count_request(self) -> None:
+        with self._lock:
+            self.requests += 1
+
+    def count_answer(self, model: str) -> None:
+        with self._lock:
+            self.answers[model] += 1
+
+
+class Cues:
+    """Cues in the order they were given, then the default for every further request."""
+
+    def __init__(self, default: Cue) -> None:
+        self.default = default
+        self._queue: deque[Cue] = deque()
+
+    def add(self, *cues: Cue) -> None:
+        self._queue.extend(cues)
+
+    def next(self) -> Cue:
+        try:
+            return self._queue.popleft()
+        except IndexError:
+            return self.default
+
+    def clear(self) -> None:
+        self._queue.clear()

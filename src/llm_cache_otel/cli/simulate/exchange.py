@@ -1,0 +1,74 @@
+"""One request to the simulated provider, whichever format it came in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from llm_cache_otel.cli.simulate.answers import Schema, answer_for
+from llm_cache_otel.cli.simulate.cues import Cue
+
+_CHARACTERS_PER_TOKEN = 4
+_CHUNK = 12
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The request's body and the cue for it."""
+
+    body: Json
+    model: str
+    cue: Cue
+
+    @property
+    def digest(self) -> str:
+        """The same for the same request: seeds the answer and makes ids."""
+        return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:24]
+
+    @property
+    def input_tokens(self) -> int:
+        return max(1, len(json.dumps(self.body)) // _CHARACTERS_PER_TOKEN)
+
+    def answer(self, schema: Schema | None) -> str:
+        """The answer as JSON text, or prose where the request asks for no structure."""
+        if self.cue.answer is not None:
+            return json.dumps(self.cue.answer)
+        if schema is None:
+            return f"A simulated answer, {self.digest[:8]}."
+        return json.dumps(answer_for(schema, self.digest))
+
+    def error(self, body: Json) -> Response:
+        return JSONResponse(body, status_code=self.cue.status)
+
+    async def stream(self, events: Iterable[str]) -> AsyncIterator[str]:
+        """Events as a body, with the cue's delays, up to where it breaks off."""
+        for number, event in enumerate(events):
+            if self.cue.break_after is not None and number >= self.cue.break_after:
+                raise ConnectionError("broken off on cue")
+            if self.cue.delay:
+                await asyncio.sleep(self.cue.delay)
+            yield event
+
+    def event_stream(self, events: Iterable[str]) -> Response:
+        return StreamingResponse(self.stream(events), media_type="text/event-stream")
+
+
+def tokens(text: str) -> int:
+    return max(1, len(text) // _CHARACTERS_PER_TOKEN)
+
+
+def chunks(text: str) -> list[str]:
+    return [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
+
+
+def server_sent(data: Json, event: str | None = None) -> str:
+    head = "" if event is None else f"event: {event}\n"
+    return f"{head}data: {json.dumps(data)}\n\n"

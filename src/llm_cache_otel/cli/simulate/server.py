@@ -1,0 +1,78 @@
+"""The simulated provider's server, run in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from llm_cache_otel.cli.serving import ThreadedServer
+from llm_cache_otel.cli.simulate import anthropic_api, gemini_api, openai_api
+from llm_cache_otel.cli.simulate.cues import Cue, Cues, Ledger
+from llm_cache_otel.cli.simulate.exchange import Exchange
+
+Speak = Callable[[Exchange], Response]
+
+
+class SimulatedProvider:
+    """Serves on a free loopback port: `with SimulatedProvider() as provider: provider.openai_url`.
+
+    `latency` is how many seconds a request takes when no cue says otherwise. `ledger` has what was
+    asked and answered, `cues` what to do with the requests to come.
+    """
+
+    def __init__(self, *, latency: float = 0.0) -> None:
+        self.ledger = Ledger()
+        self.cues = Cues(default=Cue(delay=latency))
+        routes = [
+            self._route("/v1/chat/completions", openai_api.chat_completions, openai_api.error),
+            self._route("/v1/responses", openai_api.responses, openai_api.error),
+            self._route(
+                "/openai/deployments/{model}/chat/completions",
+                openai_api.chat_completions,
+                openai_api.error,
+            ),
+            self._route("/v1/messages", anthropic_api.messages, anthropic_api.error),
+            self._route(
+                "/v1beta/models/{model}:generateContent",
+                gemini_api.generate_content,
+                gemini_api.error,
+            ),
+        ]
+        self._server = ThreadedServer(Starlette(routes=routes))
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def openai_url(self) -> str:
+        """What `base_url` or `OPENAI_BASE_URL` has to be."""
+        return f"{self.url}/v1"
+
+    def __enter__(self) -> SimulatedProvider:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
+    def _route(self, path: str, speak: Speak, error: Speak) -> Route:
+        async def endpoint(request: Request) -> Response:
+            self.ledger.count_request()
+            body = await request.json()
+            model = request.path_params.get("model") or body.get("model", "")
+            exchange = Exchange(body, model, self.cues.next())
+            streamed = bool(body.get("stream"))
+            if exchange.cue.delay and not streamed:
+                await asyncio.sleep(exchange.cue.delay)
+            if exchange.cue.status != 200:
+                return error(exchange)
+            self.ledger.count_answer(model)
+            return speak(exchange)
+
+        return Route(path, endpoint, methods=["POST"])

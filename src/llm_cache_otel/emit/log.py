@@ -1,0 +1,26 @@
+"""What is said in words, through the logger `llm_cache_otel`: each thing once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Hashable
+
+_MOST_MESSAGES = 1_000
+
+logger = logging.getLogger("llm_cache_otel")
+
+
+class Once:
+    """Logs a warning the first time its cause is seen. Thread-safe, and bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._causes: set[Hashable] = set()
+
+    def warn(self, cause: Hashable, message: str) -> None:
+        with self._lock:
+            if cause in self._causes or len(self._causes) >= _MOST_MESSAGES:
+                return
+            self._causes.add(cause)
+        logger.warning("%s", message)

@@ -1,0 +1,165 @@
+"""The contract's metrics, recorded with the span's context so that exemplars link to traces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import Meter
+
+from llm_cache_otel.emit import names
+from llm_cache_otel.emit.bounded import Bounded
+from llm_cache_otel.emit.spans import SpanScope
+from llm_cache_otel.facts import (
+    AttemptFacts,
+    BackendFacts,
+    CallFacts,
+    Outcome,
+    Scope,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+Labels = dict[str, "str | int | float | bool"]
+
+KEY_BOUNDARIES = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1]
+BACKEND_BOUNDARIES = [
+    *(1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1),
+    *(1.0, 5.0),
+]
+REQUEST_BOUNDARIES = [
+    *(1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1, 2.5e-1, 5e-1),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
+]
+GEN_AI_BOUNDARIES = [
+    *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64),
+    *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
+]
+
+
+class Metrics:
+    """The synchronous instruments of one meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._requests = meter.create_counter(
+            names.REQUESTS, "{request}", "Calls of create, by what the response cache did."
+        )
+        self._request_duration = meter.create_histogram(
+            names.REQUEST_DURATION,
+            "s",
+            "Time that a call of create took.",
+            explicit_bucket_boundaries_advisory=REQUEST_BOUNDARIES,
+        )
+        self._key_duration = meter.create_histogram(
+            names.KEY_DURATION,
+            "s",
+            "Time that Instructor's key function took.",
+            explicit_bucket_boundaries_advisory=KEY_BOUNDARIES,
+        )
+        self._backend_duration = meter.create_histogram(
+            names.BACKEND_DURATION,
+            "s",
+            "Time that a get or set of the cache's backend took.",
+            explicit_bucket_boundaries_advisory=BACKEND_BOUNDARIES,
+        )
+        self._saved_duration = meter.create_counter(
+            names.SAVED_DURATION, "s", "What the storing calls took minus what their hits took."
+        )
+        self._operation_duration = meter.create_histogram(
+            names.GEN_AI_OPERATION_DURATION,
+            "s",
+            "GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=GEN_AI_BOUNDARIES,
+        )
+        self._errors = meter.create_counter(
+            names.INSTRUMENTATION_ERRORS, "{error}", "Errors of llm-cache-otel itself, swallowed."
+        )
+        self._bounded = {
+            name: Bounded()
+            for name in (
+                names.NAME,
+                names.BACKEND,
+                names.GEN_AI_PROVIDER_NAME,
+                names.GEN_AI_REQUEST_MODEL,
+                names.GEN_AI_RESPONSE_MODEL,
+                names.ERROR_TYPE,
+                names.SERVER_ADDRESS,
+            )
+        }
+
+    def record_call(self, call: CallFacts, verdict: Verdict) -> None:
+        context = _context(call.scope)
+        whose = {
+            names.NAME: call.name,
+            names.GEN_AI_PROVIDER_NAME: call.provider,
+            names.GEN_AI_REQUEST_MODEL: call.model,
+        }
+        what = {
+            names.OUTCOME: verdict.outcome.value,
+            names.BACKEND: call.backend,
+            names.ERROR_TYPE: call.error_type,
+            **whose,
+        }
+        labels = self._labels(what)
+        self._request_duration.record(call.interval.seconds, labels, context)
+        reason = {} if verdict.reason is None else {names.REASON: verdict.reason.value}
+        self._requests.add(1, {**labels, **reason}, context)
+        if verdict.outcome is Outcome.HIT and verdict.saved_duration:
+            self._saved_duration.add(verdict.saved_duration, self._labels(whose), context)
+        if call.key is not None:
+            provider = self._labels({names.GEN_AI_PROVIDER_NAME: call.provider})
+            self._key_duration.record(call.key.interval.seconds, provider, context)
+        for step in (call.lookup and call.lookup.get, call.store and call.store.set):
+            if step is not None:
+                self.record_backend(step, context)
+        for attempt in call.attempts:
+            self._record_attempt(attempt)
+
+    def record_backend(self, backend: BackendFacts, context: Context | None = None) -> None:
+        labels = self._labels(
+            {
+                names.BACKEND: backend.backend,
+                names.NAME: backend.name,
+                names.OPERATION: backend.operation.value,
+                names.ERROR_TYPE: backend.error_type,
+            }
+        )
+        context = context or _context(backend.scope)
+        self._backend_duration.record(backend.interval.seconds, labels, context)
+
+    def _record_attempt(self, attempt: AttemptFacts) -> None:
+        if isinstance(attempt.scope, SpanScope) and attempt.scope.stepped_back:
+            return
+        request = attempt.request
+        labels = self._labels(
+            {
+                names.GEN_AI_OPERATION_NAME: request.operation,
+                names.GEN_AI_PROVIDER_NAME: request.provider,
+                names.GEN_AI_REQUEST_MODEL: request.model,
+                names.GEN_AI_RESPONSE_MODEL: attempt.response.model,
+                names.SERVER_ADDRESS: request.server_address,
+                names.SERVER_PORT: request.server_port,
+                names.ERROR_TYPE: attempt.error_type,
+            }
+        )
+        self._operation_duration.record(attempt.interval.seconds, labels, _context(attempt.scope))
+
+    def count_error(self, where: str, error_type: str) -> None:
+        self._errors.add(
+            1, self._labels({names.INSTRUMENTATION_WHERE: where, names.ERROR_TYPE: error_type})
+        )
+
+    def _labels(self, values: dict[str, str | int | None]) -> Labels:
+        labels: Labels = {}
+        for name, value in values.items():
+            bound = self._bounded.get(name)
+            if isinstance(value, str) and bound is not None:
+                labels[name] = bound(value)
+            elif value is not None:
+                labels[name] = value
+        return labels
+
+
+def _context(scope: Scope | None) -> Context | None:
+    return scope.context if isinstance(scope, SpanScope) else None

@@ -1,0 +1,69 @@
+"""Every name this package emits. `docs/telemetry.md` is the reference for what they mean.
+
+GenAI names follow https://github.com/open-telemetry/semantic-conventions-genai at revision
+024a4f944a1291fcb627c9c47da69e79868dd15e (still in development, hence the pinned revision), except
+that the operation's duration keeps the metric name that the published instrumentations emit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCOPE: Final = "llm_cache_otel"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+
+# Span names
+CREATE: Final = "create"
+CACHE_LOOKUP: Final = "cache lookup"
+CACHE_STORE: Final = "cache store"
+
+# Attributes: the response cache
+OUTCOME: Final = "llm_cache.outcome"
+REASON: Final = "llm_cache.reason"
+BACKEND: Final = "llm_cache.backend"
+NAME: Final = "llm_cache.name"
+KEY_DIGEST: Final = "llm_cache.key.digest"
+KEY_DURATION: Final = "llm_cache.key.duration"  # also the metric
+SCHEMA_DIGEST: Final = "llm_cache.schema.digest"
+TTL: Final = "llm_cache.ttl"
+NAMESPACE_SHARED: Final = "llm_cache.namespace.shared"
+SAVED_DURATION: Final = "llm_cache.saved.duration"  # also the metric
+ATTEMPTS: Final = "llm_cache.attempts"
+BYPASS_PART: Final = "llm_cache.bypass.part"
+HIT: Final = "llm_cache.hit"
+ENTRY_SIZE: Final = "llm_cache.entry.size"
+OPERATION: Final = "llm_cache.operation"
+INSTRUMENTATION_WHERE: Final = "llm_cache.instrumentation.where"
+
+# Attributes: Instructor
+MODE: Final = "instructor.mode"
+RESPONSE_MODEL: Final = "instructor.response_model"
+PARSE_ERROR_TYPE: Final = "instructor.parse_error.type"
+
+# Attributes: semantic conventions
+ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_REQUEST_PREFIX: Final = "gen_ai.request."
+GEN_AI_OUTPUT_TYPE: Final = "gen_ai.output.type"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+
+# Metrics
+REQUESTS: Final = "llm_cache.requests"
+REQUEST_DURATION: Final = "llm_cache.request.duration"
+BACKEND_DURATION: Final = "llm_cache.backend.duration"
+ENTRIES: Final = "llm_cache.entries"
+CAPACITY: Final = "llm_cache.capacity"
+SCHEMA_INFO: Final = "llm_cache.schema.info"
+INSTRUMENTATION_ERRORS: Final = "llm_cache.instrumentation.errors"
+GEN_AI_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
+
+# Context keys of others
+UTIL_GENAI_INFERENCE: Final = "opentelemetry.genai.client.inference.context"
+"""Set by `opentelemetry-util-genai` while one of its inference spans is open."""

@@ -1,0 +1,196 @@
+"""The contract's four spans: opened when the host's code begins, finished from the facts."""
+
+from __future__ import annotations
+
+from contextvars import Token
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    set_span_in_context,
+)
+from opentelemetry.util.types import AttributeValue
+
+from llm_cache_otel.emit import names
+from llm_cache_otel.emit.bounded import Bounded
+from llm_cache_otel.facts import (
+    AttemptFacts,
+    BackendFacts,
+    CallFacts,
+    InferenceRequest,
+    Interval,
+    LookupFacts,
+    Opening,
+    Scope,
+    SpanRole,
+    StoreFacts,
+    Verdict,
+)
+
+Attributes = dict[str, AttributeValue]
+MaybeAttributes = dict[str, AttributeValue | None]
+
+
+class SpanScope:
+    """An open span and the context that has it as its current one.
+
+    `stepped_back` marks an attempt whose inference span another instrumentation has open already.
+    """
+
+    __slots__ = ("_token", "context", "span", "stepped_back")
+
+    def __init__(self, span: Span, context: Context, *, stepped_back: bool = False) -> None:
+        self.span = span
+        self.context = context
+        self.stepped_back = stepped_back
+        self._token: Token[Context] | None = None
+
+    def enter(self) -> None:
+        self._token = context_api.attach(self.context)
+
+    def leave(self) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            context_api.detach(token)
+
+
+class Spans:
+    """Opens and finishes spans of one tracer."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._create_names = Bounded(other=names.CREATE)
+
+    def open(self, opening: Opening) -> SpanScope:
+        request = opening.request
+        if request is not None and context_api.get_value(names.UTIL_GENAI_INFERENCE) is not None:
+            return SpanScope(INVALID_SPAN, context_api.get_current(), stepped_back=True)
+        span = self._tracer.start_span(
+            self._name(opening),
+            kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
+            attributes=_present(
+                {names.RESPONSE_MODEL: opening.response_model}
+                if request is None
+                else _at_creation(request)
+            ),
+            start_time=opening.start_ns,
+        )
+        return SpanScope(span, set_span_in_context(span))
+
+    def _name(self, opening: Opening) -> str:
+        match opening.role:
+            case SpanRole.CREATE:
+                if opening.response_model is None:
+                    return names.CREATE
+                return self._create_names(f"{names.CREATE} {opening.response_model}")
+            case SpanRole.LOOKUP:
+                return names.CACHE_LOOKUP
+            case SpanRole.STORE:
+                return names.CACHE_STORE
+            case SpanRole.ATTEMPT:
+                assert opening.request is not None
+                return " ".join(filter(None, (opening.request.operation, opening.request.model)))
+
+    def finish_call(self, call: CallFacts, verdict: Verdict | None) -> None:
+        if call.lookup is not None:
+            self._finish_lookup(call.lookup, call)
+        for attempt in call.attempts:
+            self._finish_attempt(attempt)
+        if call.store is not None:
+            self._finish_store(call.store)
+        _finish(call.scope, call.interval, call.error_type, _call_attributes(call, verdict))
+
+    def _finish_lookup(self, lookup: LookupFacts, call: CallFacts) -> None:
+        attributes: MaybeAttributes = {
+            names.BACKEND: call.backend,
+            names.HIT: lookup.hit,
+            names.KEY_DURATION: call.key.interval.seconds if call.key else None,
+            names.ENTRY_SIZE: lookup.get.entry_size if lookup.get else None,
+        }
+        _finish(lookup.scope, lookup.interval, lookup.error_type, attributes)
+
+    def _finish_store(self, store: StoreFacts) -> None:
+        attributes = {} if store.set is None else _backend_attributes(store.set)
+        _finish(store.scope, store.interval, store.error_type, attributes)
+
+    def finish_backend(self, backend: BackendFacts) -> None:
+        """A `get` or `set` of an adapter that is observed by itself."""
+        attributes = _backend_attributes(backend)
+        _finish(backend.scope, backend.interval, backend.error_type, attributes)
+
+    def _finish_attempt(self, attempt: AttemptFacts) -> None:
+        response = attempt.response
+        attributes: MaybeAttributes = {
+            names.GEN_AI_RESPONSE_MODEL: response.model,
+            names.GEN_AI_RESPONSE_ID: response.id,
+            names.GEN_AI_RESPONSE_FINISH_REASONS: response.finish_reasons or None,
+            names.PARSE_ERROR_TYPE: attempt.parse_error_type,
+        }
+        _finish(attempt.scope, attempt.interval, attempt.error_type, attributes)
+
+
+def _finish(
+    scope: Scope | None, interval: Interval, error_type: str | None, attributes: MaybeAttributes
+) -> None:
+    if not isinstance(scope, SpanScope) or scope.stepped_back:
+        return
+    scope.span.set_attributes(_present({**attributes, names.ERROR_TYPE: error_type}))
+    if error_type is not None:
+        # No description and no exception event: messages carry prompts and completions.
+        scope.span.set_status(Status(StatusCode.ERROR))
+    scope.span.end(interval.end_ns)
+
+
+def _present(attributes: MaybeAttributes) -> Attributes:
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttributes:
+    key = call.key
+    return {
+        names.OUTCOME: verdict.outcome.value if verdict else None,
+        names.REASON: verdict.reason.value if verdict and verdict.reason else None,
+        names.BACKEND: call.backend,
+        names.NAME: call.name,
+        names.KEY_DIGEST: key.digest if key else None,
+        names.KEY_DURATION: key.interval.seconds if key else None,
+        names.BYPASS_PART: key.unserializable_part if key else None,
+        names.SCHEMA_DIGEST: call.schema_digest,
+        names.TTL: call.ttl,
+        names.NAMESPACE_SHARED: call.namespace_shared,
+        names.SAVED_DURATION: verdict.saved_duration if verdict else None,
+        names.ATTEMPTS: len(call.attempts),
+        names.GEN_AI_PROVIDER_NAME: call.provider,
+        names.GEN_AI_REQUEST_MODEL: call.model,
+        names.MODE: call.mode,
+    }
+
+
+def _backend_attributes(backend: BackendFacts) -> MaybeAttributes:
+    return {
+        names.BACKEND: backend.backend,
+        names.NAME: backend.name if backend.scope is not None else None,
+        names.HIT: backend.hit,
+        names.ENTRY_SIZE: backend.entry_size,
+        names.TTL: backend.ttl,
+    }
+
+
+def _at_creation(request: InferenceRequest) -> MaybeAttributes:
+    """What samplers see: operation, provider, model, server, and the request's settings."""
+    return {
+        names.GEN_AI_OPERATION_NAME: request.operation,
+        names.GEN_AI_PROVIDER_NAME: request.provider,
+        names.GEN_AI_REQUEST_MODEL: request.model,
+        names.SERVER_ADDRESS: request.server_address,
+        names.SERVER_PORT: request.server_port,
+        names.GEN_AI_REQUEST_STREAM: True if request.stream else None,
+        names.GEN_AI_OUTPUT_TYPE: request.output_type,
+        **{names.GEN_AI_REQUEST_PREFIX + name: value for name, value in request.settings.items()},
+    }

@@ -1,0 +1,244 @@
+"""What happened: frozen dataclasses and closed enums.
+
+This module knows no one. Facts are evidence, free of OpenTelemetry and of Instructor, so that what
+they mean (`llm_cache_otel.interpret`) can be tested without either. Times are nanoseconds since the
+Unix epoch; within one call they never step back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+
+class Scope(Protocol):
+    """The place in a trace that an observation opened; opaque to everybody but who made it."""
+
+    def enter(self) -> None:
+        """Make it the parent of whatever the host does next in this context."""
+
+    def leave(self) -> None:
+        """Undo `enter`. Call it only in the context that `enter` was called in."""
+
+
+class Outcome(StrEnum):
+    """What the response cache did (`llm_cache.outcome`)."""
+
+    HIT = "hit"
+    MISS = "miss"
+    BYPASS = "bypass"
+    ERROR = "error"
+    OFF = "off"
+
+
+class BypassReason(StrEnum):
+    """Why a request could never be served from the cache it was given."""
+
+    UNSERIALIZABLE_REQUEST = "unserializable_request"
+    NOT_A_CACHE = "not_a_cache"
+    STREAMING = "streaming"
+    NOT_A_MODEL = "not_a_model"
+    NO_RESPONSE_MODEL = "no_response_model"
+    PARALLEL_TOOLS = "parallel_tools"
+
+
+class ErrorReason(StrEnum):
+    """How the cache itself failed the call before an answer."""
+
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+    ENTRY_INVALID = "entry_invalid"
+
+
+Reason = BypassReason | ErrorReason
+
+
+class Operation(StrEnum):
+    """What a cache backend was asked to do (`llm_cache.operation`)."""
+
+    GET = "get"
+    SET = "set"
+
+
+class CacheGiven(Enum):
+    """What stood in `cache=`."""
+
+    NOTHING = "nothing"
+    NOT_A_CACHE = "not a cache"
+    ADAPTER = "adapter"
+
+
+class AnswerKind(Enum):
+    """What kind of answer the request asks for, as far as it can be cached.
+
+    `UNDECIDED` is a type such as `Model | str`: only an answer can tell.
+    """
+
+    MODEL = "model"
+    STREAM = "stream"
+    NOT_A_MODEL = "not a model"
+    NOTHING = "nothing"
+    PARALLEL_TOOLS = "parallel tools"
+    UNDECIDED = "undecided"
+
+
+class SpanRole(Enum):
+    """Which of the contract's four spans an observation is."""
+
+    CREATE = "create"
+    LOOKUP = "lookup"
+    ATTEMPT = "attempt"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From `start_ns` to `end_ns`, nanoseconds since the Unix epoch."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """What one attempt asked of the provider, in the GenAI conventions' terms.
+
+    `settings` holds `gen_ai.request.*` numbers by the last part of their names, e.g. `temperature`.
+    """
+
+    operation: str
+    provider: str | None
+    model: str | None
+    server_address: str | None = None
+    server_port: int | None = None
+    stream: bool = False
+    output_type: str | None = None
+    settings: Mapping[str, float | int] = field(default_factory=dict[str, "float | int"])
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResponse:
+    """What a provider's answer says of itself; `None` or empty where it does not."""
+
+    model: str | None = None
+    id: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known when an observation begins; samplers decide on no more than this."""
+
+    role: SpanRole
+    start_ns: int
+    response_model: str | None = None
+    request: InferenceRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """One run of Instructor's key function, and nothing around it.
+
+    `digest` is the salted digest of the key, 16 hex digits; `None` where Instructor could build no
+    key, and then `unserializable_part` names what stood in the way, if it was found.
+    """
+
+    interval: Interval
+    digest: str | None
+    unserializable_part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendFacts:
+    """One `get` or `set` of a cache adapter.
+
+    `hit` is whether a `get` returned something, `entry_size` is in bytes, `ttl` in seconds. `scope`
+    is set where the adapter was observed by itself, outside an observed call.
+    """
+
+    operation: Operation
+    interval: Interval
+    backend: str
+    name: str | None
+    hit: bool | None = None
+    entry_size: int | None = None
+    ttl: float | None = None
+    error_type: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookupFacts:
+    """Instructor's whole lookup: the key, `get`, and the entry read back into a model.
+
+    `error_type` without an error in `get` means that the stored entry did not validate.
+    """
+
+    interval: Interval
+    hit: bool
+    get: BackendFacts | None
+    error_type: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """Instructor's whole store: the model written as JSON, and `set`."""
+
+    interval: Interval
+    set: BackendFacts | None
+    error_type: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """One try of Instructor's retry loop that called the SDK.
+
+    `parse_error_type` is why Instructor could not use an answer that did arrive.
+    """
+
+    interval: Interval
+    request: InferenceRequest
+    response: InferenceResponse
+    error_type: str | None = None
+    parse_error_type: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """One call of `create`, from its start to its last chunk."""
+
+    interval: Interval
+    cache: CacheGiven
+    answer: AnswerKind
+    name: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    mode: str | None = None
+    response_model: str | None = None
+    schema_digest: str | None = None
+    backend: str | None = None
+    ttl: float | None = None
+    namespace_shared: bool | None = None
+    key: KeyFacts | None = None
+    lookup: LookupFacts | None = None
+    attempts: tuple[AttemptFacts, ...] = ()
+    store: StoreFacts | None = None
+    error_type: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a call's facts mean. `saved_duration` is in seconds, `None` where it is not known."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    saved_duration: float | None = None

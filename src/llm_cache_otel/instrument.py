@@ -1,0 +1,165 @@
+"""The front door: what was handed in, who observes it, how it is undone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TypeVar
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from llm_cache_otel.emit.log import logger
+from llm_cache_otel.emit.signals import Signals, resolve_providers
+from llm_cache_otel.observe.doors import Door, door_for
+from llm_cache_otel.reporter import Reporter
+from llm_cache_otel.settings import Settings
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+
+_ACCEPTED = (
+    "an Instructor client (from instructor.from_provider, from_openai, …), an OpenAI client changed by "
+    "instructor.patch(client), or a cache adapter derived from instructor.cache.BaseCache"
+)
+
+
+def instrument(
+    target: T,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    name: str | None = None,
+    settings: Settings | None = None,
+) -> T:
+    """Observe every call of a client, or every use of a cache adapter. Returns `target` itself.
+
+    Twice is the same as once; `uninstrument` undoes it. What the target returns, raises, caches and
+    under which keys stays exactly as it was.
+
+    Args:
+        target: an Instructor client, sync or async; an OpenAI client changed by `instructor.patch`; or
+            a cache adapter (`instructor.cache.BaseCache`), for its lookups, stores and durations.
+        tracer_provider: where spans go. By default to the application's global provider, or if it
+            has none, over OTLP as the standard `OTEL_*` variables say.
+        meter_provider: where metrics go, likewise.
+        name: a label of your own for `llm_cache.name`, for example `"extraction"`.
+        settings: `Settings`, by default read from the environment.
+
+    Raises:
+        TypeError: something else was handed in; the message says what is accepted.
+        ValueError: `name` is empty.
+    """
+    _check_arguments(tracer_provider, meter_provider, name, settings)
+    with _lock:
+        door = _door_for("instrument", target)
+        if not door.is_open():
+            chosen = settings or Settings()
+            door.open(_reporters.get(tracer_provider, meter_provider, chosen), name)
+        elif any(value is not None for value in (tracer_provider, meter_provider, name, settings)):
+            logger.warning(
+                "instrument() was called again on the same %s; what it was told the first time still "
+                "holds. Call uninstrument() first to change it.",
+                type(target).__name__,
+            )
+    return target
+
+
+def uninstrument(target: T) -> T:
+    """Stop observing `target` and put everything back as it was. Returns `target` itself.
+
+    Does nothing if the target is not instrumented.
+
+    Raises:
+        TypeError: something was handed in that `instrument` does not accept.
+    """
+    with _lock:
+        _door_for("uninstrument", target).close()
+    return target
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Send everything recorded so far, for instance before a function is frozen between calls.
+
+    Waits at most `timeout` seconds; `False` if something could not be sent by then.
+
+    Raises:
+        ValueError: `timeout` is not a positive number.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
+    return _reporters.flush(timeout)
+
+
+def _check_arguments(
+    tracer_provider: object, meter_provider: object, name: object, settings: object
+) -> None:
+    _check_provider("tracer_provider", "opentelemetry.trace.TracerProvider", "get_tracer", tracer_provider)
+    _check_provider("meter_provider", "opentelemetry.metrics.MeterProvider", "get_meter", meter_provider)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"instrument(name=...) must be a string, not {_kind(name)}")
+    if name is not None and not name.strip():
+        raise ValueError("instrument(name=...) must not be empty; leave it out for no label")
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError(
+            f"instrument(settings=...) must be llm_cache_otel.Settings(...), not {_kind(settings)}"
+        )
+
+
+def _check_provider(argument: str, wanted: str, method: str, provider: object) -> None:
+    if provider is None:
+        return
+    if isinstance(provider, type) or not callable(getattr(provider, method, None)):
+        raise TypeError(
+            f"instrument({argument}=...) must be an {wanted}, not {_kind(provider)}; leave it out for "
+            "the application's own provider"
+        )
+
+
+def _door_for(function: str, target: object) -> Door:
+    door = door_for(target)
+    if door is not None:
+        return door
+    mend = ""
+    if (type(target).__module__ or "").startswith("openai"):
+        mend = " Hand it to instructor.from_openai(client) or instructor.patch(client) first."
+    raise TypeError(f"{function}() was given {_kind(target)}; it accepts {_ACCEPTED}.{mend}")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+class _Reporters:
+    """One reporter for each set of providers and settings, so that clients share instruments."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[object, ...], tuple[Reporter, Signals]] = {}
+
+    def get(
+        self,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        settings: Settings,
+    ) -> Reporter:
+        tracers, meters = resolve_providers(tracer_provider, meter_provider, settings.exit_timeout)
+        with self._lock:
+            key = (id(tracers), id(meters), settings)
+            if key not in self._made:
+                signals = Signals(tracers, meters)
+                self._made[key] = (Reporter(signals, settings.digest_salt), signals)
+            return self._made[key][0]
+
+    def flush(self, timeout: float) -> bool:
+        with self._lock:
+            made = list(self._made.values())
+        deadline = time.monotonic() + timeout
+        results = [signals.flush(max(0.0, deadline - time.monotonic())) for _, signals in made]
+        return all(results)
+
+
+_reporters = _Reporters()

@@ -1,0 +1,1 @@
+"""Pure functions: facts in, meaning out. No OpenTelemetry, no Instructor, no clock."""

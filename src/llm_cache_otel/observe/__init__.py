@@ -1,0 +1,1 @@
+"""The only code that touches Instructor, the providers' SDKs and caches."""

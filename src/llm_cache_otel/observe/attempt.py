@@ -1,0 +1,124 @@
+"""One try of Instructor's retry loop: the SDK's call, up to the last chunk of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from llm_cache_otel.facts import (
+    AttemptFacts,
+    InferenceResponse,
+    Interval,
+    Opening,
+    SpanRole,
+)
+from llm_cache_otel.observe import sdk
+from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.step import Observing, Surroundings
+from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
+
+if TYPE_CHECKING:
+    from llm_cache_otel.observe.call import Call
+
+
+class Attempt:
+    """Observes one run of the function that reaches the SDK."""
+
+    def __init__(self, call: Call, function: Any, request: Mapping[str, Any]) -> None:
+        self._call = call
+        self._start_ns = call.clock.now()
+        client = call.target.sdk_client or sdk.bound_client(function)
+        self._request = sdk.inference_request(call.provider, client, request)
+        self._response = InferenceResponse()
+        self._end_ns: int | None = None
+        self._error_type: str | None = None
+        self._parse_error_type: str | None = None
+        self._scope = call.target.reporter.open(
+            Opening(SpanRole.ATTEMPT, self._start_ns, request=self._request)
+        )
+        self._surroundings = Surroundings(None, self._scope)
+        call.attempts.append(self)
+
+    def enter(self) -> None:
+        self._surroundings.enter()
+
+    def leave(self) -> None:
+        self._surroundings.leave()
+
+    def failed(self, error: BaseException) -> None:
+        self._ended(error)
+
+    def returned(self, response: Any) -> Any | None:
+        guard = self._call.guard
+        if is_generator(response):
+            return watch_generator(response, guard, self._ended, self._chunk)
+        if self._request.stream and watch_in_place(response, guard, self._ended, self._chunk):
+            return None
+        self._chunk(response)
+        self._ended(None)
+        return None
+
+    def could_not_be_parsed(self, error: BaseException) -> None:
+        self._parse_error_type = error_type(error)
+
+    def _chunk(self, chunk: Any) -> None:
+        self._response = sdk.merged(self._response, sdk.inference_response(chunk))
+
+    def _ended(self, error: BaseException | None) -> None:
+        if self._end_ns is None:
+            self._end_ns = self._call.clock.now()
+            self._error_type = None if error is None else error_type(error)
+
+    def facts(self, call_end_ns: int) -> AttemptFacts:
+        """What is known when the call ends; a stream still open then was given up with it."""
+        end_ns = call_end_ns if self._end_ns is None else min(self._end_ns, call_end_ns)
+        return AttemptFacts(
+            interval=Interval(self._start_ns, end_ns),
+            request=self._request,
+            response=self._response,
+            error_type=self._error_type,
+            parse_error_type=self._parse_error_type,
+            scope=self._scope,
+        )
+
+
+def observed(call: Call, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, with every run of it observed as an attempt of `call`."""
+
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        with Observing(call.guard, "attempt", lambda: Attempt(call, function, kwargs)) as seen:
+            response = function(*args, **kwargs)
+        return seen.returned(response)
+
+    return attempt
+
+
+def observed_async(call: Call, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`observed`, for a function whose result is awaited."""
+
+    async def attempt(*args: Any, **kwargs: Any) -> Any:
+        with Observing(call.guard, "attempt", lambda: Attempt(call, function, kwargs)) as seen:
+            response = await function(*args, **kwargs)
+        return seen.returned(response)
+
+    return attempt
+
+
+class HookTap(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt ships no types for it
+    """The hooks of a call, and beside them ours: why an answer that arrived could not be used.
+
+    Stands in for the hooks during one call only, so that the user's own object is never changed and
+    `client.clear()` takes nothing of ours away.
+    """
+
+    def __init__(self, hooks: Any, call: Call) -> None:
+        super().__init__(hooks)
+        self._self_call = call
+
+    def emit_parse_error(self, error: Exception, **metadata: Any) -> None:
+        call = self._self_call
+        with call.guard("hooks"):
+            call.attempts[-1].could_not_be_parsed(error)
+        self.__wrapped__.emit_parse_error(error, **metadata)

@@ -1,0 +1,177 @@
+"""The recorder of one observed call, and the steps within it. Its finish is one set of facts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llm_cache_otel.facts import (
+    AnswerKind,
+    CacheGiven,
+    CallFacts,
+    Interval,
+    KeyFacts,
+    LookupFacts,
+    Opening,
+    SpanRole,
+    StoreFacts,
+)
+from llm_cache_otel.observe import adapter, response_model, sdk
+from llm_cache_otel.observe.adapter_methods import adapter_methods
+from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
+from llm_cache_otel.observe.key_part import unserializable_part
+from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.step import Clock, Surroundings
+from llm_cache_otel.observe.stream import is_generator, watch_generator
+
+if TYPE_CHECKING:
+    from llm_cache_otel.observe.attempt import Attempt
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of an instrumented client before it is called.
+
+    `sdk_client` is the provider's client (`None` where there is none, as with LiteLLM), `provider` a
+    `gen_ai.provider.name`, `mode` the value of Instructor's `Mode`; both are learned from the first
+    seam where only Instructor's inside knows them (clients changed by `instructor.patch`).
+    """
+
+    reporter: Reporter
+    name: str | None
+    sdk_client: Any
+    provider: str | None
+    mode: str | None
+
+
+class Call:
+    """One call of `create`. The boundary drives it; the seams inside Instructor add what they see."""
+
+    def __init__(self, target: Target, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.clock = Clock()
+        self._start_ns = self.clock.now()
+        self.target = target
+        self.guard = target.reporter.guard
+        self.provider = target.provider
+        self.mode = target.mode
+        self.model = _string(kwargs.get("model"))
+        self.key: KeyFacts | None = None
+        self.lookup: LookupFacts | None = None
+        self.attempts: list[Attempt] = []
+        self.store: StoreFacts | None = None
+        self._read_cache(kwargs)
+        self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
+        self._unfinished = threading.Lock()
+        self._scope = target.reporter.open(
+            Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
+        )
+        self._surroundings = Surroundings(self, self._scope)
+
+    def _read_cache(self, kwargs: Mapping[str, Any]) -> None:
+        cache = kwargs.get("cache")
+        self.cache = _cache_given(cache)
+        self.name = self.target.name or _name_of(cache)
+        self.backend: str | None = None
+        self.ttl: int | None = None
+        self.namespace_shared: bool | None = None
+        if cache is None:
+            return
+        ttl = kwargs.get("cache_ttl")
+        self.backend = adapter.backend_of(cache)
+        self.ttl = ttl if isinstance(ttl, int) else None
+        self.namespace_shared = "cache_namespace" in kwargs
+        adapter.watch_size(self.target.reporter, cache, self.backend, self.name)
+
+    def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
+        self.answer = response_model.requested_answer(
+            requested,
+            stream=kwargs.get("stream") is True,
+            parallel_tools=self.mode in parallel_mode_values,
+        )
+        self.response_model = response_model.display_name(requested)
+        self.schema_digest = response_model.schema_digest(requested)
+
+    def enter(self) -> None:
+        self._surroundings.enter()
+
+    def leave(self) -> None:
+        self._surroundings.leave()
+
+    def failed(self, error: BaseException) -> None:
+        self._finish(error)
+
+    def returned(self, result: Any) -> Any | None:
+        if is_generator(result):
+            return watch_generator(result, self.guard, self._finish)
+        if self.answer is AnswerKind.UNDECIDED:
+            self.answer = response_model.given_answer(result)
+        self._finish(None)
+        return None
+
+    def learn(self, provider: Any, mode: Any, request: Any, function: Any = None) -> None:
+        """Note what only Instructor's inside knows: default models, and what `patch` was told."""
+        if isinstance(request, Mapping):
+            self.model = _string(request.get("model")) or self.model
+        self.mode = self.mode or _string(getattr(mode, "value", mode))
+        if self.provider is None:
+            name = _string(getattr(provider, "value", provider))
+            self.provider = sdk.provider_name(name, self.target.sdk_client, function)
+
+    def key_computed(
+        self, key: str | None, start_ns: int, end_ns: int, arguments: Mapping[str, Any]
+    ) -> None:
+        """Note a run of the key function, called with `arguments`."""
+        self.learn(arguments.get("provider"), arguments.get("mode"), arguments.get("request"))
+        prepared = response_model.prepared_answer(arguments.get("response_model"))
+        if self.answer is AnswerKind.MODEL:
+            self.answer = prepared
+        self.key = KeyFacts(
+            Interval(start_ns, end_ns),
+            digest=None if key is None else self.target.reporter.digest(key),
+            unserializable_part=unserializable_part(arguments) if key is None else None,
+        )
+
+    def _finish(self, error: BaseException | None) -> None:
+        if not self._unfinished.acquire(blocking=False):
+            return
+        end_ns = self.clock.now()
+        self.target.reporter.finished(
+            CallFacts(
+                interval=Interval(self._start_ns, end_ns),
+                cache=self.cache,
+                answer=self.answer,
+                name=self.name,
+                provider=self.provider,
+                model=self.model,
+                mode=self.mode,
+                response_model=self.response_model,
+                schema_digest=self.schema_digest,
+                backend=self.backend,
+                ttl=self.ttl,
+                namespace_shared=self.namespace_shared,
+                key=self.key,
+                lookup=self.lookup,
+                attempts=tuple(attempt.facts(end_ns) for attempt in self.attempts),
+                store=self.store,
+                error_type=None if error is None else error_type(error),
+                scope=self._scope,
+            )
+        )
+
+
+def _name_of(cache: object) -> str | None:
+    observed = adapter_methods.get(cache)
+    return None if observed is None else observed.name
+
+
+def _cache_given(cache: object) -> CacheGiven:
+    if cache is None:
+        return CacheGiven.NOTHING
+    return CacheGiven.ADAPTER if isinstance(cache, BaseCache) else CacheGiven.NOT_A_CACHE
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None

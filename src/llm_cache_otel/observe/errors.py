@@ -1,0 +1,25 @@
+"""Names exceptions without quoting them: their messages carry prompts and completions."""
+
+from __future__ import annotations
+
+import builtins
+
+from tenacity import RetryError
+
+from llm_cache_otel.observe.instructor_api import InstructorRetryException
+
+_WRAPPERS = (InstructorRetryException, RetryError)
+
+
+def error_type(error: BaseException) -> str:
+    """The class of `error`, qualified unless it is a builtin.
+
+    What Instructor's and tenacity's retrying wraps is named instead of the wrapper: `RetryError` says
+    nothing that the number of attempts does not.
+    """
+    while isinstance(error, _WRAPPERS) and error.__cause__ is not None:
+        error = error.__cause__
+    kind = type(error)
+    if kind.__module__ == builtins.__name__:
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,99 @@
+"""Instructor's lookup and store within an observed call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_cache_otel.facts import (
+    BackendFacts,
+    Interval,
+    LookupFacts,
+    Opening,
+    Operation,
+    SpanRole,
+    StoreFacts,
+)
+from llm_cache_otel.observe.backend import BackendStep, Tap
+from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.step import Surroundings
+
+if TYPE_CHECKING:
+    from llm_cache_otel.observe.call import Call
+
+
+class _CacheStep:
+    """What lookup and store share: a span of their own around a tapped adapter."""
+
+    def __init__(self, call: Call, cache: Any, role: SpanRole, start_ns: int) -> None:
+        self.tap = Tap(cache, call.guard, self._backend_step)
+        self._call = call
+        self._backend: BackendFacts | None = None
+        self._start_ns = start_ns
+        self._end_ns = start_ns
+        self._scope = call.target.reporter.open(Opening(role, start_ns))
+        self._surroundings = Surroundings(None, self._scope)
+
+    def _backend_step(self, operation: Operation, cache: object, arguments: Any) -> BackendStep:
+        return BackendStep(
+            operation,
+            cache,
+            arguments,
+            backend=self._call.backend or "",
+            name=self._call.name,
+            clock=self._call.clock,
+            done=self._backend_done,
+        )
+
+    def _backend_done(self, facts: BackendFacts) -> None:
+        self._backend = facts
+
+    def enter(self) -> None:
+        self._surroundings.enter()
+
+    def leave(self) -> None:
+        self._end_ns = self._call.clock.now()
+        self._surroundings.leave()
+
+
+class Lookup(_CacheStep):
+    """From the start of the key function to the model read back from the entry."""
+
+    def __init__(self, call: Call, cache: Any) -> None:
+        start_ns = call.clock.now() if call.key is None else call.key.interval.start_ns
+        super().__init__(call, cache, SpanRole.LOOKUP, start_ns)
+
+    def failed(self, error: BaseException) -> None:
+        self._finish(hit=False, error=error)
+
+    def returned(self, found: Any) -> None:
+        self._finish(hit=found is not None, error=None)
+
+    def _finish(self, *, hit: bool, error: BaseException | None) -> None:
+        self._call.lookup = LookupFacts(
+            interval=Interval(self._start_ns, self._end_ns),
+            hit=hit,
+            get=self._backend,
+            error_type=None if error is None else error_type(error),
+            scope=self._scope,
+        )
+
+
+class Store(_CacheStep):
+    """The model written as JSON, and `set`."""
+
+    def __init__(self, call: Call, cache: Any) -> None:
+        super().__init__(call, cache, SpanRole.STORE, call.clock.now())
+
+    def failed(self, error: BaseException) -> None:
+        self._finish(error)
+
+    def returned(self, nothing: Any) -> None:
+        self._finish(None)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._call.store = StoreFacts(
+            interval=Interval(self._start_ns, self._end_ns),
+            set=self._backend,
+            error_type=None if error is None else error_type(error),
+            scope=self._scope,
+        )

@@ -1,0 +1,41 @@
+"""What observing needs from the rest of the house: the one joint, seen from this side."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Scope
+from llm_cache_otel.guard import Guard
+
+CacheSize = tuple[int, int]
+"""Entries held and entries there is room for."""
+
+
+class Reporter(Protocol):
+    """Takes finished facts, and opens the scopes that observed host code runs in."""
+
+    guard: Guard
+
+    def open(self, opening: Opening) -> Scope:
+        """A scope whose parent is the current one of the caller's context."""
+        ...
+
+    def finished(self, facts: CallFacts | BackendFacts) -> None:
+        """Say what happened. Each fact is handed over once."""
+        ...
+
+    def digest(self, key: str) -> str:
+        """The salted digest of a cache key, 16 hex digits."""
+        ...
+
+    def watch_size(
+        self,
+        cache: weakref.ref[object],
+        size: Callable[[object], CacheSize],
+        backend: str,
+        name: str | None,
+    ) -> None:
+        """Ask `size(cache)` at every collection for as long as the cache lives; once per cache."""
+        ...

@@ -1,0 +1,99 @@
+"""What a response model is called, what its schema is, and whether its answers can be cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing
+import weakref
+from types import NoneType, UnionType
+from typing import Any
+
+from pydantic import BaseModel
+
+from llm_cache_otel.facts import AnswerKind
+from llm_cache_otel.observe.instructor_api import (
+    AdapterBase,
+    IterableBase,
+    ParallelBase,
+    PartialBase,
+)
+
+_schema_digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+
+
+def display_name(response_model: Any) -> str | None:
+    """A readable name such as `User`, `list[User]` or `Iterable[User]`; `None` for `None`."""
+    if response_model is None:
+        return None
+    arguments = typing.get_args(response_model)
+    origin = typing.get_origin(response_model)
+    if origin is None or not arguments:
+        return getattr(response_model, "__name__", None) or type(response_model).__name__
+    names = [_argument_name(argument) for argument in arguments]
+    if origin in (typing.Union, UnionType):
+        return " | ".join(names)
+    if origin is typing.Annotated:
+        return names[0]
+    return f"{getattr(origin, '__name__', str(origin))}[{', '.join(names)}]"
+
+
+def _argument_name(argument: Any) -> str:
+    if argument is NoneType:
+        return "None"
+    if isinstance(argument, type) or typing.get_origin(argument) is not None:
+        return display_name(argument) or "None"
+    return type(argument).__name__  # a Literal's values, an Annotated's metadata: the user's own
+
+
+def schema_digest(response_model: Any) -> str | None:
+    """8 hex digits of a Pydantic model's JSON schema, the same in every process; else `None`.
+
+    Remembered by class, so that a hit does not pay for it again.
+    """
+    if not (isinstance(response_model, type) and issubclass(response_model, BaseModel)):
+        return None
+    if issubclass(response_model, PartialBase):
+        return None  # made anew for every call
+    digest = _schema_digests.get(response_model)
+    if digest is None:
+        schema = json.dumps(response_model.model_json_schema(), sort_keys=True)
+        digest = hashlib.sha256(schema.encode()).hexdigest()[:8]
+        _schema_digests[response_model] = digest
+    return digest
+
+
+def requested_answer(response_model: Any, *, stream: bool, parallel_tools: bool) -> AnswerKind:
+    """What kind of answer `create` was asked for, as the caller wrote it."""
+    if response_model is None:
+        return AnswerKind.NOTHING
+    if parallel_tools:
+        return AnswerKind.PARALLEL_TOOLS
+    if stream:
+        return AnswerKind.STREAM
+    return AnswerKind.MODEL
+
+
+def prepared_answer(prepared: Any) -> AnswerKind:
+    """What kind of answer the model that Instructor prepared can give."""
+    if isinstance(prepared, ParallelBase):
+        return AnswerKind.PARALLEL_TOOLS
+    if not isinstance(prepared, type):
+        return AnswerKind.UNDECIDED
+    if issubclass(prepared, IterableBase):
+        return AnswerKind.NOT_A_MODEL
+    if issubclass(prepared, AdapterBase):
+        content = typing.cast("type[BaseModel]", prepared).model_fields["content"].annotation
+        return AnswerKind.UNDECIDED if _may_be_model(content) else AnswerKind.NOT_A_MODEL
+    return AnswerKind.MODEL
+
+
+def given_answer(result: object) -> AnswerKind:
+    """What kind of answer was given where the request left it open."""
+    return AnswerKind.MODEL if isinstance(result, BaseModel) else AnswerKind.NOT_A_MODEL
+
+
+def _may_be_model(annotation: Any) -> bool:
+    if typing.get_origin(annotation) in (typing.Union, UnionType, typing.Annotated):
+        return any(_may_be_model(argument) for argument in typing.get_args(annotation))
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,182 @@
+"""Reads what the providers' SDKs know: whom they call, what was asked, how the answer names itself.
+
+Nothing here raises for odd values: what is not of the expected type is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from llm_cache_otel.facts import InferenceRequest, InferenceResponse
+
+_PROVIDER_OF_CLIENT_CLASS = {
+    "AzureOpenAI": "azure.ai.openai",
+    "AsyncAzureOpenAI": "azure.ai.openai",
+    "AnthropicBedrock": "aws.bedrock",
+    "AsyncAnthropicBedrock": "aws.bedrock",
+    "AnthropicVertex": "gcp.vertex_ai",
+    "AsyncAnthropicVertex": "gcp.vertex_ai",
+}
+_PROVIDER_OF_INSTRUCTOR_NAME = {
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "vertexai": "gcp.vertex_ai",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+    "azure_openai": "azure.ai.openai",
+}
+"""GenAI conventions' `gen_ai.provider.name`, where Instructor's name for it is another."""
+
+_GENERATE_CONTENT = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_SETTINGS: Mapping[str, tuple[str, type[int] | type[float]]] = {
+    "temperature": ("temperature", float),
+    "top_p": ("top_p", float),
+    "top_k": ("top_k", int),
+    "max_tokens": ("max_tokens", int),
+    "max_completion_tokens": ("max_tokens", int),
+    "max_output_tokens": ("max_tokens", int),
+    "frequency_penalty": ("frequency_penalty", float),
+    "presence_penalty": ("presence_penalty", float),
+    "seed": ("seed", int),
+    "n": ("choice.count", int),
+    "candidate_count": ("choice.count", int),
+}
+"""The SDKs' parameters: the last part of their `gen_ai.request.*` name, and its type there."""
+
+
+def provider_name(instructor_name: str | None, client: Any, function: Any) -> str | None:
+    """`gen_ai.provider.name`, told from the client that is called rather than copied from Instructor."""
+    for kind in type(client).__mro__:
+        if kind.__name__ in _PROVIDER_OF_CLIENT_CLASS:
+            return _PROVIDER_OF_CLIENT_CLASS[kind.__name__]
+    if client is None and _module(function) == "litellm":
+        return "litellm"
+    if instructor_name == "genai":
+        vertex = getattr(client, "vertexai", None)
+        if not isinstance(vertex, bool):
+            return "gcp.gen_ai"
+        return "gcp.vertex_ai" if vertex else "gcp.gemini"
+    if instructor_name is None:
+        return None
+    return _PROVIDER_OF_INSTRUCTOR_NAME.get(instructor_name, instructor_name)
+
+
+def _module(function: Any) -> str:
+    return (getattr(function, "__module__", None) or "").split(".")[0]
+
+
+def bound_client(function: Any) -> Any | None:
+    """The SDK client behind a bound method such as `client.chat.completions.create`."""
+    return getattr(getattr(function, "__self__", None), "_client", None)
+
+
+def _server(client: Any) -> tuple[str | None, int | None]:
+    url = getattr(client, "base_url", None)
+    if url is None:
+        options = getattr(getattr(client, "_api_client", None), "_http_options", None)
+        url = getattr(options, "base_url", None)
+    if url is None:
+        return None, None
+    parts = urlsplit(str(url))
+    return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def inference_request(
+    provider: str | None, client: Any, request: Mapping[str, Any]
+) -> InferenceRequest:
+    """What an attempt asks, from the keyword arguments that the SDK's function is called with."""
+    model = request.get("model")
+    address, port = _server(client)
+    return InferenceRequest(
+        operation="generate_content" if provider in _GENERATE_CONTENT else "chat",
+        provider=provider,
+        model=model if isinstance(model, str) else None,
+        server_address=address,
+        server_port=port,
+        stream=request.get("stream") is True,
+        output_type=_output_type(request),
+        settings=_settings(request),
+    )
+
+
+def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
+    found: dict[str, float | int] = {}
+    config = request.get("config")  # google-genai keeps its settings in there
+    for parameter, (name, kind) in _SETTINGS.items():
+        value = request.get(parameter)
+        if value is None and config is not None:
+            value = _read(config, parameter)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[name] = kind(value)
+    if found.get("choice.count") == 1:
+        del found["choice.count"]
+    return found
+
+
+def _output_type(request: Mapping[str, Any]) -> str | None:
+    """`json` where the request itself asks for JSON; a tool call is no output format."""
+    formats = (request.get("response_format"), _read(request.get("text"), "format"))
+    if any(_read(format, "type") in ("json_object", "json_schema") for format in formats):
+        return "json"
+    mime_type = _read(request.get("config"), "response_mime_type")
+    return "json" if mime_type == "application/json" else None
+
+
+def _read(holder: Any, name: str) -> Any:
+    if isinstance(holder, Mapping):
+        return holder.get(name)
+    return getattr(holder, name, None)
+
+
+def inference_response(response: Any) -> InferenceResponse:
+    """How a response, or one chunk of a stream, names itself and why it stopped.
+
+    OpenAI chat (`id`, `model`, `choices[].finish_reason`), OpenAI Responses events (`response`),
+    Anthropic (`stop_reason`, stream events' `message` and `delta`) and google-genai (`response_id`,
+    `model_version`, `candidates[].finish_reason`).
+    """
+    parts = [response, getattr(response, "message", None), getattr(response, "response", None)]
+    named = [part for part in parts if part is not None]
+    return InferenceResponse(
+        model=_first_string(named, ("model", "model_version")),
+        id=_first_string(named, ("id", "response_id")),
+        finish_reasons=_finish_reasons(response),
+    )
+
+
+def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
+    values = (getattr(part, name, None) for part in parts for name in names)
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def _finish_reasons(response: Any) -> tuple[str, ...]:
+    holders: list[Any] = [response, getattr(response, "delta", None)]
+    for name in ("choices", "candidates"):
+        several = getattr(response, name, None)
+        if isinstance(several, Iterable) and not isinstance(several, str):
+            holders.extend(several)
+    found: list[str] = []
+    for holder in holders:
+        for name in ("finish_reason", "stop_reason"):
+            reason = getattr(holder, name, None)
+            if isinstance(reason, Enum):
+                found.append(reason.name.lower())
+            elif isinstance(reason, str):
+                found.append(reason)
+    return tuple(found)
+
+
+def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceResponse:
+    """What a stream has said so far, after one more chunk."""
+    if later == InferenceResponse():
+        return earlier
+    return InferenceResponse(
+        model=earlier.model or later.model,
+        id=earlier.id or later.id,
+        finish_reasons=later.finish_reasons or earlier.finish_reasons,
+    )

@@ -1,0 +1,146 @@
+"""Where Instructor's own functions are watched: the key, the lookup, the store and the retry loop.
+
+Each seam passes straight through unless an observed call is running in this context.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from llm_cache_otel.observe import attempt, instructor_api
+from llm_cache_otel.observe.call import Call
+from llm_cache_otel.observe.lookup import Lookup, Store
+from llm_cache_otel.observe.step import Observing, Surroundings, current_call
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def _key(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    call = current_call.get()
+    if call is None:
+        return wrapped(*args, **kwargs)
+    start = time.perf_counter_ns()
+    key = wrapped(*args, **kwargs)
+    end = time.perf_counter_ns()
+    with call.guard("key"):
+        call.key_computed(key, call.clock.at(start), call.clock.at(end), kwargs)
+    return key
+
+
+def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    call = current_call.get()
+    if call is None or not args:
+        return wrapped(*args, **kwargs)
+    with Observing(call.guard, "lookup", lambda: Lookup(call, args[0])) as seen:
+        found = wrapped(*_tapped(seen, args), **kwargs)
+    return seen.returned(found)
+
+
+def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    call = current_call.get()
+    if call is None or not args:
+        return wrapped(*args, **kwargs)
+    with Observing(call.guard, "store", lambda: Store(call, args[0])) as seen:
+        stored = wrapped(*_tapped(seen, args), **kwargs)
+    return seen.returned(stored)
+
+
+def _tapped(seen: Observing, args: Args) -> Args:
+    return args if seen.step is None else (seen.step.tap, *args[1:])
+
+
+class _Retry:
+    """The retry loop: runs attempts, validators and hooks, none of which are the call's own code."""
+
+    def __init__(self, call: Call, kwargs: Kwargs, observed: Callable[..., Any]) -> None:
+        call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
+        hooks = kwargs.get("hooks")
+        self.kwargs = {
+            **kwargs,
+            "func": observed(call, kwargs["func"]),
+            "hooks": attempt.HookTap(instructor_api.Hooks() if hooks is None else hooks, call),
+        }
+        surroundings = Surroundings(None, None)
+        self.enter = surroundings.enter
+        self.leave = surroundings.leave
+
+    def failed(self, error: BaseException) -> None: ...
+
+    def returned(self, result: Any) -> None: ...
+
+
+def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    call = current_call.get()
+    if call is None:
+        return wrapped(*args, **kwargs)
+    make = lambda: _Retry(call, kwargs, attempt.observed)  # noqa: E731
+    with Observing(call.guard, "retry", make) as seen:
+        return wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+
+
+async def _retry_async(
+    wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
+) -> Any:
+    call = current_call.get()
+    if call is None:
+        return await wrapped(*args, **kwargs)
+    make = lambda: _Retry(call, kwargs, attempt.observed_async)  # noqa: E731
+    with Observing(call.guard, "retry", make) as seen:
+        return await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+
+
+_SEAMS = (
+    (instructor_api.KEY, _key),
+    (instructor_api.LOAD, _load),
+    (instructor_api.STORE, _store),
+    (instructor_api.RETRY_SYNC, _retry_sync),
+    (instructor_api.RETRY_ASYNC, _retry_async),
+)
+
+
+class Seams:
+    """Opens the seams for the first observed client and closes them after the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._undo = ExitStack()
+
+    def open_for(self, user: Any) -> None:
+        with self._lock:
+            if not self._users:
+                self._undo.close()
+                for place, seam in _SEAMS:
+                    self._undo.callback(_replace(*place, seam))
+            self._users.add(user)
+
+    def close_for(self, user: Any) -> None:
+        with self._lock:
+            self._users.discard(user)
+            if not self._users:
+                self._undo.close()
+
+
+def _replace(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callable[[], None]:
+    original = getattr(module, name)
+    ours = wrapt.FunctionWrapper(original, seam)
+    setattr(module, name, ours)
+
+    def undo() -> None:
+        # Somebody who wrapped ours keeps what they have: ours passes through without a call.
+        if getattr(module, name) is ours:
+            setattr(module, name, original)
+
+    return undo
+
+
+seams = Seams()

@@ -1,0 +1,122 @@
+"""Runs host code inside an observation without ever standing in its way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from llm_cache_otel.facts import Scope
+    from llm_cache_otel.guard import Guard
+    from llm_cache_otel.observe.call import Call
+
+current_call: ContextVar[Call | None] = ContextVar("llm_cache_otel_call", default=None)
+"""The observed call whose Instructor code is running; `None` while anybody else's code runs, so that
+an unobserved client used inside a validator, a hook or an adapter is not taken for part of the call."""
+
+
+class Clock:
+    """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self) -> None:
+        self._offset = time.time_ns() - time.perf_counter_ns()
+
+    def now(self) -> int:
+        return self._offset + time.perf_counter_ns()
+
+    def at(self, perf_counter_ns: int) -> int:
+        """The epoch time of an earlier reading of `time.perf_counter_ns`."""
+        return self._offset + perf_counter_ns
+
+
+class Step(Protocol):
+    """One thing to observe. Any of its methods may fail: the host does not notice."""
+
+    def enter(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...
+
+    def returned(self, result: Any) -> Any | None:
+        """Note the result. Something other than `None` takes its place: a stream that is watched."""
+        ...
+
+
+class Surroundings:
+    """What is current while host code runs: the call to attribute it to, and its place in the trace."""
+
+    __slots__ = ("_call", "_scope", "_token")
+
+    def __init__(self, call: Call | None, scope: Scope | None) -> None:
+        self._call = call
+        self._scope = scope
+        self._token: Token[Call | None] | None = None
+
+    def enter(self) -> None:
+        self._token = current_call.set(self._call)
+        if self._scope is not None:
+            self._scope.enter()
+
+    def leave(self) -> None:
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            current_call.reset(token)
+        except ValueError:
+            # A coroutine that is dropped is closed in a context where nothing was attached.
+            return
+        if self._scope is not None:
+            self._scope.leave()
+
+
+class Observing:
+    """Around the host's own call: `with Observing(...) as seen: result = f()`, then `seen.returned(result)`.
+
+    `make` builds the step. The host's exceptions pass through; ours are swallowed and counted.
+    """
+
+    __slots__ = ("_guard", "_make", "_where", "step")
+
+    def __init__(self, guard: Guard, where: str, make: Callable[[], Step]) -> None:
+        self._guard = guard
+        self._where = where
+        self._make = make
+        self.step: Any | None = None
+
+    def __enter__(self) -> Observing:
+        with self._guard(self._where):
+            self.step = self._make()
+        if self.step is not None:
+            with self._guard(self._where):
+                self.step.enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.step is None:
+            return
+        with self._guard(self._where):
+            self.step.leave()
+        if error is not None:
+            with self._guard(self._where):
+                self.step.failed(error)
+
+    def returned(self, result: Any) -> Any:
+        """The host's result, or the watched stream that takes its place."""
+        if self.step is None:
+            return result
+        watched = None
+        with self._guard(self._where):
+            watched = self.step.returned(result)
+        return result if watched is None else watched

@@ -1,0 +1,97 @@
+"""The one joint between observing and emitting: finished facts come in, and are said.
+
+Everything is done inline, on the caller's thread. Moving it to a worker thread would change this
+module only: `finished` would queue what it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable
+
+from llm_cache_otel.emit.log import Once
+from llm_cache_otel.emit.signals import Signals
+from llm_cache_otel.emit.spans import SpanScope
+from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Verdict
+from llm_cache_otel.guard import Guard
+from llm_cache_otel.interpret.advice import advice_for
+from llm_cache_otel.interpret.outcome import outcome_of
+from llm_cache_otel.interpret.saved_duration import StoringDurations
+
+
+class Reporter:
+    """Says what happened, through one pair of providers."""
+
+    def __init__(self, signals: Signals, salt: str) -> None:
+        self.guard = Guard(self._count_error)
+        self._signals = signals
+        self._salt = hashlib.sha256(salt.encode()).digest()
+        self._once = Once()
+        self._storing_durations = StoringDurations()
+
+    def open(self, opening: Opening) -> SpanScope:
+        return self._signals.spans.open(opening)
+
+    def finished(self, facts: CallFacts | BackendFacts) -> None:
+        if isinstance(facts, BackendFacts):
+            self._backend_finished(facts)
+        else:
+            self._call_finished(facts)
+
+    def digest(self, key: str) -> str:
+        return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()
+
+    def watch_size(
+        self,
+        cache: weakref.ref[object],
+        size: Callable[[object], tuple[int, int]],
+        backend: str,
+        name: str | None,
+    ) -> None:
+        self._signals.gauges.watch_size(cache, size, backend, name)
+
+    def _backend_finished(self, facts: BackendFacts) -> None:
+        with self.guard("spans"):
+            self._signals.spans.finish_backend(facts)
+        with self.guard("metrics"):
+            self._signals.metrics.record_backend(facts)
+
+    def _call_finished(self, call: CallFacts) -> None:
+        verdict = None
+        with self.guard("interpret"):
+            verdict = self._verdict(call)
+        with self.guard("spans"):
+            self._signals.spans.finish_call(call, verdict)
+        if verdict is None:
+            return
+        with self.guard("metrics"):
+            self._signals.metrics.record_call(call, verdict)
+        with self.guard("gauges"):
+            if call.response_model is not None and call.schema_digest is not None:
+                self._signals.gauges.note_schema(call.response_model, call.schema_digest)
+        with self.guard("advice"):
+            self._advise(call, verdict)
+
+    def _verdict(self, call: CallFacts) -> Verdict:
+        outcome, reason = outcome_of(call)
+        saved = self._storing_durations.saved_by(call, outcome)
+        return Verdict(outcome, reason, saved_duration=saved)
+
+    def _advise(self, call: CallFacts, verdict: Verdict) -> None:
+        advice = advice_for(call, verdict)
+        if advice is not None:
+            self._once.warn(advice.cause, advice.text)
+
+    def _count_error(self, where: str, error: Exception) -> None:
+        kind = type(error)
+        name = kind.__qualname__
+        if kind.__module__ != "builtins":
+            name = f"{kind.__module__}.{name}"
+        # The message stays unsaid: it may quote what the host was working on.
+        self._once.warn(
+            ("instrumentation", where, name),
+            f"llm-cache-otel swallowed an error of its own ({name} in '{where}'); the program is not "
+            "affected. Please report it.",
+        )
+        self._signals.metrics.count_error(where, name)

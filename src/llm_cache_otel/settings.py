@@ -1,0 +1,89 @@
+"""Settings: an argument before an environment variable before the default, read once."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from llm_cache_otel.emit.log import logger
+
+_PREFIX = "LLM_CACHE_OTEL_"
+_T = TypeVar("_T")
+
+_process_salt = secrets.token_hex(16)
+
+
+def _checked_salt(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a non-empty string; leave it out for a random one per process")
+    return value
+
+
+def _checked_seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 <= seconds <= 3600:
+        raise ValueError("must be a number of seconds from 0 to 3600, for example 2.0")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How llm-cache-otel behaves. Every setting is an argument, or an environment variable.
+
+    Attributes:
+        digest_salt: salts the digests of cache keys (`LLM_CACHE_OTEL_DIGEST_SALT`). Random per
+            process by default, so that digests can't be compared between processes; give a fleet a
+            common one if they should be.
+        exit_timeout: seconds that a pipeline of our own may take at exit to send what is left
+            (`LLM_CACHE_OTEL_EXIT_TIMEOUT`, default 2.0).
+
+    Raises:
+        ValueError: an argument is out of range. A bad environment value warns and is ignored.
+    """
+
+    digest_salt: str = field(default="", repr=False)
+    exit_timeout: float = -1.0
+
+    def __init__(self, *, digest_salt: str | None = None, exit_timeout: float | None = None) -> None:
+        environment = os.environ
+        self._set("digest_salt", digest_salt, _checked_salt, _process_salt, environment)
+        self._set("exit_timeout", exit_timeout, _checked_seconds, 2.0, environment)
+
+    def _set(
+        self,
+        name: str,
+        argument: _T | None,
+        check: Callable[[Any], _T],
+        default: _T,
+        environment: Mapping[str, str],
+    ) -> None:
+        object.__setattr__(self, name, _resolve(name, argument, check, default, environment))
+
+
+def _resolve(
+    name: str,
+    argument: _T | None,
+    check: Callable[[Any], _T],
+    default: _T,
+    environment: Mapping[str, str],
+) -> _T:
+    if argument is not None:
+        try:
+            return check(argument)
+        except ValueError as error:
+            raise ValueError(f"Settings({name}=...) {error}; got {type(argument).__name__}") from None
+    variable = _PREFIX + name.upper()
+    value = environment.get(variable)
+    if value:
+        try:
+            return check(value)
+        except ValueError as error:
+            logger.warning("%s %s; using the default.", variable, error)
+    return default
