@@ -83,7 +83,8 @@ class Call:
         self.backend = adapter.backend_of(cache)
         self.ttl = ttl if isinstance(ttl, int) else None
         self.namespace_shared = "cache_namespace" in kwargs
-        adapter.watch_size(self.target.reporter, cache, self.backend, self.name)
+        with self.guard("cache size"):
+            adapter.watch_size(self.target.reporter, cache, self.backend, self.name)
 
     def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
         self.answer = response_model.requested_answer(
@@ -91,8 +92,11 @@ class Call:
             stream=kwargs.get("stream") is True,
             parallel_tools=self.mode in parallel_mode_values,
         )
-        self.response_model = response_model.display_name(requested)
-        self.schema_digest = response_model.schema_digest(requested)
+        self.response_model: str | None = None
+        self.schema_digest: str | None = None
+        with self.guard("response model"):
+            self.response_model = response_model.display_name(requested)
+            self.schema_digest = response_model.schema_digest(requested)
 
     def enter(self) -> None:
         self._surroundings.enter()
@@ -124,15 +128,18 @@ class Call:
         self, key: str | None, start_ns: int, end_ns: int, arguments: Mapping[str, Any]
     ) -> None:
         """Note a run of the key function, called with `arguments`."""
-        self.learn(arguments.get("provider"), arguments.get("mode"), arguments.get("request"))
-        prepared = response_model.prepared_answer(arguments.get("response_model"))
-        if self.answer is AnswerKind.MODEL:
-            self.answer = prepared
+        part = None
+        if key is None:
+            with self.guard("key part"):
+                part = unserializable_part(arguments)
         self.key = KeyFacts(
             Interval(start_ns, end_ns),
             digest=None if key is None else self.target.reporter.digest(key),
-            unserializable_part=unserializable_part(arguments) if key is None else None,
+            unserializable_part=part,
         )
+        self.learn(arguments.get("provider"), arguments.get("mode"), arguments.get("request"))
+        if self.answer is AnswerKind.MODEL:
+            self.answer = response_model.prepared_answer(arguments.get("response_model"))
 
     def _finish(self, error: BaseException | None) -> None:
         if not self._unfinished.acquire(blocking=False):

@@ -38,7 +38,7 @@ class SimulatedProvider:
             ),
             self._route("/v1/messages", anthropic_api.messages, anthropic_api.error),
             self._route(
-                "/v1beta/models/{model}:generateContent",
+                "/{version:str}/models/{model}:generateContent",
                 gemini_api.generate_content,
                 gemini_api.error,
             ),

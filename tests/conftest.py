@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.recording import Recording
+
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+
+@pytest.fixture(scope="session")
+def simulated_provider() -> Iterator[SimulatedProvider]:
+    with SimulatedProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(simulated_provider: SimulatedProvider) -> Iterator[SimulatedProvider]:
+    """The simulated provider, with no cues left from an earlier test."""
+    simulated_provider.cues.clear()
+    yield simulated_provider
+    simulated_provider.cues.clear()
+    simulated_provider.cues.default = Cue()
+
+
+@pytest.fixture
+def may_fail_inside() -> bool:
+    """Overridden by tests that make the instrumentation itself fail."""
+    return False
+
+
+@pytest.fixture
+def recording(may_fail_inside: bool) -> Iterator[Recording]:
+    """What is emitted. A test fails if the instrumentation swallowed an error of its own."""
+    recording = Recording()
+    yield recording
+    if not may_fail_inside:
+        assert recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where") == {}
+    recording.tracer_provider.shutdown()
+    recording.meter_provider.shutdown()
