@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from support.recording import Recording
 
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the network when it is imported
 
 
 @pytest.fixture(scope="session")

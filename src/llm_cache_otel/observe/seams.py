@@ -108,7 +108,7 @@ _SEAMS = (
 
 
 class Seams:
-    """Opens the seams for the first observed client and closes them after the last."""
+    """Opens the seams for the first observed client and closes them after the last. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -117,9 +117,8 @@ class Seams:
 
     def open_for(self, user: Any) -> None:
         with self._lock:
-            if not self._users:
-                self._undo.close()
-                for place, seam in _SEAMS:
+            for place, seam in _SEAMS:
+                if not _is_open(*place):
                     self._undo.callback(_replace(*place, seam))
             self._users.add(user)
 
@@ -130,9 +129,26 @@ class Seams:
                 self._undo.close()
 
 
+class _Seam(wrapt.FunctionWrapper):
+    """One of Instructor's functions, watched."""
+
+
+def _is_open(module: ModuleType, name: str) -> bool:
+    """Whether our seam is still there, perhaps under somebody else's.
+
+    Whoever restores a function that they had replaced before us takes ours away.
+    """
+    function = getattr(module, name)
+    while not isinstance(function, _Seam):
+        function = getattr(function, "__wrapped__", None)
+        if function is None:
+            return False
+    return True
+
+
 def _replace(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callable[[], None]:
     original = getattr(module, name)
-    ours = wrapt.FunctionWrapper(original, seam)
+    ours = _Seam(original, seam)
     setattr(module, name, ours)
 
     def undo() -> None:

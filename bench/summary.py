@@ -1,0 +1,56 @@
+"""From rounds to ratios: each round against bare Instructor's round of the same turn and case."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.race import CASES, CONTENDERS, Round
+
+BASELINE = "bare"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The median over all turns, and the quartiles around it."""
+
+    median: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One contender in one case; times are medians in microseconds per call."""
+
+    case: str
+    contender: str
+    wall: Ratio
+    cpu: Ratio
+    wall_us: float
+    cpu_us: float
+
+
+def summarize(rounds: Iterable[Round]) -> list[Line]:
+    by_place = {(one.case, one.contender, one.turn): one for one in rounds}
+    turns = range(1 + max(turn for _, _, turn in by_place))
+
+    def line(case: str, contender: str) -> Line:
+        own = [by_place[case, contender, turn] for turn in turns]
+        bare = [by_place[case, BASELINE, turn] for turn in turns]
+        return Line(
+            case,
+            contender,
+            wall=_ratio([mine.wall / its.wall for mine, its in zip(own, bare, strict=True)]),
+            cpu=_ratio([mine.cpu / its.cpu for mine, its in zip(own, bare, strict=True)]),
+            wall_us=statistics.median(one.wall for one in own) * 1e6,
+            cpu_us=statistics.median(one.cpu for one in own) * 1e6,
+        )
+
+    return [line(case, contender) for case in CASES for contender in CONTENDERS]
+
+
+def _ratio(ratios: list[float]) -> Ratio:
+    lower, median, upper = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Ratio(median, lower, upper)
