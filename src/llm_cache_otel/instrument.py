@@ -55,8 +55,7 @@ def instrument(
     with _lock:
         door = _door_for("instrument", target)
         if not door.is_open():
-            chosen = settings or Settings()
-            door.open(_reporters.get(tracer_provider, meter_provider, chosen), name)
+            _open(door, tracer_provider, meter_provider, name, settings or Settings())
         elif any(value is not None for value in (tracer_provider, meter_provider, name, settings)):
             logger.warning(
                 "instrument() was called again on the same %s; what it was told the first time still "
@@ -131,6 +130,21 @@ def _kind(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def _open(
+    door: Door,
+    tracer_provider: TracerProvider | None,
+    meter_provider: MeterProvider | None,
+    name: str | None,
+    settings: Settings,
+) -> None:
+    try:
+        door.open(_reporters.get(tracer_provider, meter_provider, settings), name)
+    except Exception:
+        # A pipeline that can't be built, say for a certificate that is missing, is no reason for the
+        # host not to start.
+        logger.warning("instrument() failed; the program goes on unobserved.", exc_info=True)
 
 
 class _Reporters:

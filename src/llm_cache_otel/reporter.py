@@ -10,11 +10,9 @@ import hashlib
 import weakref
 from collections.abc import Callable
 
-from llm_cache_otel.emit.log import Once
 from llm_cache_otel.emit.signals import Signals
 from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Verdict
-from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.saved_duration import StoringDurations
@@ -24,10 +22,9 @@ class Reporter:
     """Says what happened, through one pair of providers."""
 
     def __init__(self, signals: Signals, salt: str) -> None:
-        self.guard = Guard(self._count_error)
+        self.guard = signals.guard
         self._signals = signals
         self._salt = hashlib.sha256(salt.encode()).digest()
-        self._once = Once()
         self._storing_durations = StoringDurations()
 
     def open(self, opening: Opening) -> SpanScope:
@@ -81,17 +78,4 @@ class Reporter:
     def _advise(self, call: CallFacts, verdict: Verdict) -> None:
         advice = advice_for(call, verdict)
         if advice is not None:
-            self._once.warn(advice.cause, advice.text)
-
-    def _count_error(self, where: str, error: Exception) -> None:
-        kind = type(error)
-        name = kind.__qualname__
-        if kind.__module__ != "builtins":
-            name = f"{kind.__module__}.{name}"
-        # The message stays unsaid: it may quote what the host was working on.
-        self._once.warn(
-            ("instrumentation", where, name),
-            f"llm-cache-otel swallowed an error of its own ({name} in '{where}'); the program is not "
-            "affected. Please report it.",
-        )
-        self._signals.metrics.count_error(where, name)
+            self._signals.once.warn(advice.cause, advice.text)

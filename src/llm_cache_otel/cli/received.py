@@ -125,13 +125,7 @@ class Point:
     def series(self) -> Hashable:
         """What is the same for all points of one series."""
         start = None if self.is_delta else self.start_ns
-        return (
-            self.metric,
-            self.scope,
-            start,
-            _hashable(self.attributes),
-            _hashable(self.resource),
-        )
+        return self.metric, self.scope, start, _ordered(self.attributes), _ordered(self.resource)
 
     def after(self, earlier: Point) -> Point:
         """The series' state when this point arrives after `earlier` has."""
@@ -141,12 +135,8 @@ class Point:
         return self if self.time_ns >= earlier.time_ns else earlier
 
 
-def _hashable(value: Any) -> Hashable:
-    if isinstance(value, Mapping):
-        return frozenset((name, _hashable(part)) for name, part in value.items())
-    if isinstance(value, tuple):
-        return tuple(_hashable(part) for part in value)
-    return value
+def _ordered(attributes: Attributes) -> str:
+    return repr(sorted(attributes.items()))
 
 
 class ReceivedMetrics:
@@ -175,10 +165,12 @@ class ReceivedMetrics:
         values = (point.value for point in self.matching(metric, where))
         return sum((value for value in values if isinstance(value, Histogram)), Histogram())
 
-    def values(self, metric: str, *attributes: str) -> list[tuple[Any, ...]]:
+    def values(
+        self, metric: str, *attributes: str, where: Attributes | None = None
+    ) -> list[tuple[Any, ...]]:
         """The combinations of these attributes' values that a metric's points have, sorted."""
         found = {
             tuple(point.attributes.get(name) for name in attributes)
-            for point in self.matching(metric)
+            for point in self.matching(metric, where)
         }
         return sorted(found, key=str)

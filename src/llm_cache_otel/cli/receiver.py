@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     MetricsServiceServicer,
-    add_MetricsServiceServicer_to_server,
+    add_MetricsServiceServicer_to_server,  # pyright: ignore[reportUnknownVariableType]
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
+    add_TraceServiceServicer_to_server,  # pyright: ignore[reportUnknownVariableType]
 )
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -94,7 +94,7 @@ class OtlpReceiver:
         """Whether `condition()` came to hold within `timeout` seconds; asked whenever something arrives."""
         return self.store.wait_for(condition, timeout)
 
-    def __enter__(self) -> OtlpReceiver:
+    def __enter__(self) -> Self:
         self._http.start()
         self._grpc.start()
         return self

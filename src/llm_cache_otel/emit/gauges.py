@@ -11,6 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import MOST_VALUES
+from llm_cache_otel.guard import Guard
 
 Size = tuple[int, int]
 _Labels = tuple[tuple[str, str], ...]
@@ -19,7 +20,8 @@ _Labels = tuple[tuple[str, str], ...]
 class Gauges:
     """Observable gauges of one meter. Caches are held weakly, each counted once; thread-safe."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, guard: Guard) -> None:
+        self._guard = guard
         self._lock = threading.Lock()
         self._caches: dict[int, tuple[weakref.ref[object], Callable[[object], Size], _Labels]] = {}
         self._schemas: dict[tuple[str, str], None] = {}
@@ -60,10 +62,19 @@ class Gauges:
                 self._schemas[schema] = None
 
     def _entries(self, options: CallbackOptions) -> Iterable[Observation]:
-        return self._sums(0)
+        with self._guard("gauges"):
+            return self._sums(0)
+        return []
 
     def _capacity(self, options: CallbackOptions) -> Iterable[Observation]:
-        return self._sums(1)
+        with self._guard("gauges"):
+            return self._sums(1)
+        return []
+
+    def _schema_info(self, options: CallbackOptions) -> Iterable[Observation]:
+        with self._guard("gauges"):
+            return self._schemas_in_use()
+        return []
 
     def _sums(self, which: int) -> list[Observation]:
         sums: Counter[_Labels] = Counter()
@@ -79,7 +90,7 @@ class Gauges:
                 sums[labels] += size(cache)[which]
         return [Observation(value, dict(labels)) for labels, value in sums.items()]
 
-    def _schema_info(self, options: CallbackOptions) -> Iterable[Observation]:
+    def _schemas_in_use(self) -> list[Observation]:
         with self._lock:
             schemas = list(self._schemas)
         return [

@@ -15,9 +15,11 @@ from opentelemetry.trace import TracerProvider
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.gauges import Gauges
+from llm_cache_otel.emit.log import Once
 from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.pipeline import private_meter_provider, private_tracer_provider
 from llm_cache_otel.emit.spans import Spans
+from llm_cache_otel.guard import Guard
 
 
 class Signals:
@@ -29,7 +31,22 @@ class Signals:
         meter = meter_provider.get_meter(names.SCOPE, __version__, names.SCHEMA_URL)
         self.spans = Spans(tracer)
         self.metrics = Metrics(meter)
-        self.gauges = Gauges(meter)
+        self.guard = Guard(self._report_error)
+        self.once = Once()
+        self.gauges = Gauges(meter, self.guard)
+
+    def _report_error(self, where: str, error: Exception) -> None:
+        kind = type(error)
+        name = kind.__qualname__
+        if kind.__module__ != "builtins":
+            name = f"{kind.__module__}.{name}"
+        self.metrics.count_error(where, name)
+        # The message stays unsaid: it may quote what the host was working on.
+        self.once.warn(
+            ("instrumentation", where, name),
+            f"llm-cache-otel swallowed an error of its own ({name} in '{where}'); the program is not "
+            "affected. Please report it.",
+        )
 
     def flush(self, timeout: float) -> bool:
         """Send what has been recorded; `False` if not all was sent within `timeout` seconds.

@@ -66,10 +66,15 @@ class Attempt:
     def _chunk(self, chunk: Any) -> None:
         self._response = sdk.merged(self._response, sdk.inference_response(chunk))
 
+    @property
+    def is_open(self) -> bool:
+        return self._end_ns is None
+
     def _ended(self, error: BaseException | None) -> None:
         if self._end_ns is None:
             self._end_ns = self._call.clock.now()
             self._error_type = None if error is None else error_type(error)
+            self._call.attempt_ended(error)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:
         """What is known when the call ends; a stream still open then was given up with it."""

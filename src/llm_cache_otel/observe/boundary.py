@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, SupportsIndex
 
 import wrapt
 
@@ -30,6 +30,15 @@ class ObservedCreate(wrapt.FunctionWrapper):
         super().__init__(create, wrapper, enabled=lambda: observing["on"])
         self._self_observing = observing
         self._self_undo = undo
+
+    def __copy__(self) -> Any:
+        return self.__wrapped__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.__wrapped__  # as for any function
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str:
+        return self.__wrapped__.__qualname__  # by name, as any function
 
     @property
     def is_observing(self) -> bool:

@@ -64,6 +64,7 @@ class Call:
         self.store: StoreFacts | None = None
         self._read_cache(kwargs)
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
+        self._awaits_stream = False
         self._unfinished = threading.Lock()
         self._scope = target.reporter.open(
             Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
@@ -112,8 +113,15 @@ class Call:
             return watch_generator(result, self.guard, self._finish)
         if self.answer is AnswerKind.UNDECIDED:
             self.answer = response_model.given_answer(result)
-        self._finish(None)
+        if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_open:
+            self._awaits_stream = True  # the caller holds the provider's own stream
+        else:
+            self._finish(None)
         return None
+
+    def attempt_ended(self, error: BaseException | None) -> None:
+        if self._awaits_stream:
+            self._finish(error)
 
     def learn(self, provider: Any, mode: Any, request: Any, function: Any = None) -> None:
         """Note what only Instructor's inside knows: default models, and what `patch` was told."""
@@ -145,6 +153,7 @@ class Call:
         if not self._unfinished.acquire(blocking=False):
             return
         end_ns = self.clock.now()
+        attempts, self.attempts = self.attempts, []  # no cycle: a finished call is freed at once
         self.target.reporter.finished(
             CallFacts(
                 interval=Interval(self._start_ns, end_ns),
@@ -161,7 +170,7 @@ class Call:
                 namespace_shared=self.namespace_shared,
                 key=self.key,
                 lookup=self.lookup,
-                attempts=tuple(attempt.facts(end_ns) for attempt in self.attempts),
+                attempts=tuple(attempt.facts(end_ns) for attempt in attempts),
                 store=self.store,
                 error_type=None if error is None else error_type(error),
                 scope=self._scope,

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 class _CacheStep:
     """What lookup and store share: a span of their own around a tapped adapter."""
 
-    def __init__(self, call: Call, cache: Any, role: SpanRole, start_ns: int) -> None:
-        self.tap = Tap(cache, call.guard, self._backend_step)
+    def __init__(self, call: Call, role: SpanRole, start_ns: int) -> None:
         self._call = call
         self._backend: BackendFacts | None = None
         self._start_ns = start_ns
         self._end_ns = start_ns
         self._scope = call.target.reporter.open(Opening(role, start_ns))
         self._surroundings = Surroundings(None, self._scope)
+
+    def tapped(self, cache: Any) -> Tap:
+        """What Instructor's helper is to use in the adapter's place."""
+        return Tap(cache, self._call.guard, self._backend_step)
 
     def _backend_step(self, operation: Operation, cache: object, arguments: Any) -> BackendStep:
         return BackendStep(
@@ -58,9 +61,9 @@ class _CacheStep:
 class Lookup(_CacheStep):
     """From the start of the key function to the model read back from the entry."""
 
-    def __init__(self, call: Call, cache: Any) -> None:
+    def __init__(self, call: Call) -> None:
         start_ns = call.clock.now() if call.key is None else call.key.interval.start_ns
-        super().__init__(call, cache, SpanRole.LOOKUP, start_ns)
+        super().__init__(call, SpanRole.LOOKUP, start_ns)
 
     def failed(self, error: BaseException) -> None:
         self._finish(hit=False, error=error)
@@ -81,8 +84,8 @@ class Lookup(_CacheStep):
 class Store(_CacheStep):
     """The model written as JSON, and `set`."""
 
-    def __init__(self, call: Call, cache: Any) -> None:
-        super().__init__(call, cache, SpanRole.STORE, call.clock.now())
+    def __init__(self, call: Call) -> None:
+        super().__init__(call, SpanRole.STORE, call.clock.now())
 
     def failed(self, error: BaseException) -> None:
         self._finish(error)

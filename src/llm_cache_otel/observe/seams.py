@@ -40,7 +40,7 @@ def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
     call = current_call.get()
     if call is None or not args:
         return wrapped(*args, **kwargs)
-    with Observing(call.guard, "lookup", lambda: Lookup(call, args[0])) as seen:
+    with Observing(call.guard, "lookup", lambda: Lookup(call)) as seen:
         found = wrapped(*_tapped(seen, args), **kwargs)
     return seen.returned(found)
 
@@ -49,13 +49,17 @@ def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwarg
     call = current_call.get()
     if call is None or not args:
         return wrapped(*args, **kwargs)
-    with Observing(call.guard, "store", lambda: Store(call, args[0])) as seen:
+    with Observing(call.guard, "store", lambda: Store(call)) as seen:
         stored = wrapped(*_tapped(seen, args), **kwargs)
     return seen.returned(stored)
 
 
 def _tapped(seen: Observing, args: Args) -> Args:
-    return args if seen.step is None else (seen.step.tap, *args[1:])
+    cache = args[0]
+    if seen.step is not None:
+        with seen.guard("tap"):
+            cache = seen.step.tapped(cache)
+    return (cache, *args[1:])
 
 
 class _Retry:
@@ -84,7 +88,8 @@ def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: 
         return wrapped(*args, **kwargs)
     make = lambda: _Retry(call, kwargs, attempt.observed)  # noqa: E731
     with Observing(call.guard, "retry", make) as seen:
-        return wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+        result = wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+    return seen.returned(result)
 
 
 async def _retry_async(
@@ -95,7 +100,8 @@ async def _retry_async(
         return await wrapped(*args, **kwargs)
     make = lambda: _Retry(call, kwargs, attempt.observed_async)  # noqa: E731
     with Observing(call.guard, "retry", make) as seen:
-        return await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+        result = await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+    return seen.returned(result)
 
 
 _SEAMS = (

@@ -65,6 +65,7 @@ class Surroundings:
 
     def leave(self) -> None:
         token, self._token = self._token, None
+        self._call = None  # no cycle: a finished call is freed at once
         if token is None:
             return
         try:
@@ -82,19 +83,19 @@ class Observing:
     `make` builds the step. The host's exceptions pass through; ours are swallowed and counted.
     """
 
-    __slots__ = ("_guard", "_make", "_where", "step")
+    __slots__ = ("_make", "_where", "guard", "step")
 
     def __init__(self, guard: Guard, where: str, make: Callable[[], Step]) -> None:
-        self._guard = guard
+        self.guard = guard
         self._where = where
         self._make = make
         self.step: Any | None = None
 
     def __enter__(self) -> Observing:
-        with self._guard(self._where):
+        with self.guard(self._where):
             self.step = self._make()
         if self.step is not None:
-            with self._guard(self._where):
+            with self.guard(self._where):
                 self.step.enter()
         return self
 
@@ -106,10 +107,10 @@ class Observing:
     ) -> None:
         if self.step is None:
             return
-        with self._guard(self._where):
+        with self.guard(self._where):
             self.step.leave()
         if error is not None:
-            with self._guard(self._where):
+            with self.guard(self._where):
                 self.step.failed(error)
 
     def returned(self, result: Any) -> Any:
@@ -117,6 +118,6 @@ class Observing:
         if self.step is None:
             return result
         watched = None
-        with self._guard(self._where):
+        with self.guard(self._where):
             watched = self.step.returned(result)
         return result if watched is None else watched

@@ -1,0 +1,172 @@
+"""Everything that the demo says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from llm_cache_otel.cli.demo_stages import StageFailed
+from llm_cache_otel.cli.demo_worker import NOT_DELIVERED
+from llm_cache_otel.cli.destination import SERVICE_NAME, Destination
+from llm_cache_otel.cli.received import ReceivedMetrics, ReceivedSpan
+from llm_cache_otel.cli.views import metrics_view, trace_view
+from llm_cache_otel.emit import names
+from llm_cache_otel.facts import Outcome
+
+_MOST_ERROR_LINES = 10
+_SPANS_OF_MISS = 4  # create, its lookup, one attempt and its store
+_SPANS_OF_HIT = 2
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done, as those who did it counted: the processes and the provider, not telemetry.
+
+    `calls` were made, `requests` reached the provider, and `retries` of these were made because an
+    answer could not be used.
+    """
+
+    calls: int
+    requests: int
+    retries: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number from those who did it beside the one that was received."""
+
+    what: str
+    done: float
+    received: float
+
+
+def checks_of(done: Done, metrics: ReceivedMetrics) -> list[Check]:
+    hits = metrics.total(names.REQUESTS, {names.OUTCOME: Outcome.HIT.value})
+    attempts = metrics.histogram(names.GEN_AI_OPERATION_DURATION).count
+    never_sent = done.calls - (done.requests - done.retries)
+    return [
+        Check("calls", done.calls, metrics.total(names.REQUESTS)),
+        Check("requests at the provider", done.requests, attempts),
+        Check("calls without a request: hits", never_sent, hits),
+    ]
+
+
+def agree(checks: Sequence[Check]) -> bool:
+    return all(check.done == check.received for check in checks)
+
+
+def introduce(console: Console, destination: Destination | None) -> None:
+    where = "a receiver of the demo's own" if destination is None else escape(destination.endpoints)
+    console.print(
+        "[bold]Cached Instructor calls of a simulated provider[/], their telemetry sent over OTLP to "
+        f"{where}."
+    )
+    console.print()
+
+
+def show_received(
+    console: Console, spans: Sequence[ReceivedSpan], metrics: ReceivedMetrics
+) -> None:
+    """A miss and the hit that it led to, and all metrics."""
+    console.print()
+    pair = miss_and_hit(spans)
+    if pair is None:
+        console.print("[bold red]No whole trace of a miss and of its hit was received.[/]")
+    else:
+        _section(console, "A miss", trace_view(pair[0]))
+        _section(console, "The same request again, a hit", trace_view(pair[1]))
+    _section(console, "All calls", metrics_view(metrics))
+
+
+def miss_and_hit(
+    spans: Sequence[ReceivedSpan],
+) -> tuple[Sequence[ReceivedSpan], Sequence[ReceivedSpan]] | None:
+    """The newest two whole traces of a hit and of the plain miss that stored its entry."""
+    traces: dict[str, list[ReceivedSpan]] = {}
+    for span in spans:
+        traces.setdefault(span.trace_id, []).append(span)
+    misses: dict[str, list[ReceivedSpan]] = {}
+    found = None
+    for span in spans:
+        trace, digest = traces[span.trace_id], span.attributes.get(names.KEY_DIGEST, "")
+        match span.attributes.get(names.OUTCOME):
+            case Outcome.MISS if len(trace) == _SPANS_OF_MISS:
+                misses[digest] = trace
+            case Outcome.HIT if len(trace) == _SPANS_OF_HIT and digest in misses:
+                found = misses[digest], trace
+            case _:
+                pass
+    return found
+
+
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("")
+    table.add_column("done", justify="right")
+    table.add_column("received", justify="right")
+    for check in checks:
+        style = "" if check.done == check.received else "bold red"
+        table.add_row(check.what, f"{check.done:,}", f"{check.received:,}", style=style)
+    _section(console, "What was done, and what was received of it", table)
+    for check in checks:
+        if check.done != check.received:
+            console.print(
+                f"[bold red]What was received is not what was done.[/] {check.what}: "
+                f"{check.done:,} done, {check.received:,} received."
+            )
+
+
+def show_where_to_look(console: Console, destination: Destination) -> None:
+    """What was sent to the user's own endpoints, and how to find it there."""
+    console.print()
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for signal, endpoint, what in (
+        ("traces", destination.traces, f"{names.OUTCOME} = {Outcome.MISS.value}"),
+        (
+            "metrics",
+            destination.metrics,
+            f"{names.REQUESTS}, in Prometheus llm_cache_requests_total",
+        ),
+    ):
+        found = escape(endpoint) if endpoint else "not sent: no endpoint is set"
+        table.add_row(signal, found, what if endpoint else "")
+    _section(console, f"Sent, with service.name = {SERVICE_NAME}. What to look for:", table)
+
+
+def show_failure(console: Console, failure: StageFailed, destination: Destination | None) -> None:
+    """Why a process failed, in its own words."""
+    console.print()
+    if failure.exit_code == NOT_DELIVERED and destination is not None:
+        console.print(
+            f"[bold red]Not everything could be sent to {escape(destination.endpoints)}.[/] Does a "
+            "collector listen there, and for OTEL_EXPORTER_OTLP_PROTOCOL (unless set, grpc)?"
+        )
+    else:
+        console.print(
+            f"[bold red]A process of the demo failed with exit code {failure.exit_code}.[/]"
+        )
+    for line in failure.errors.splitlines()[-_MOST_ERROR_LINES:]:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def show_one_line(console: Console) -> None:
+    console.print("In a program of your own it is one line:")
+    console.print()
+    console.print("    client = [bold]llm_cache_otel.instrument(client)[/]")
+    console.print()
+    console.print(
+        "Telemetry then goes to the OpenTelemetry providers that the program has set up, or else to "
+        "OTEL_EXPORTER_OTLP_ENDPOINT."
+    )
+
+
+def _section(console: Console, title: str, content: RenderableType) -> None:
+    console.print(title, style="bold")
+    console.print()
+    console.print(Padding(content, (0, 0, 1, 2), expand=False))

@@ -1,0 +1,108 @@
+"""What the demo does: three processes, one after another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from llm_cache_otel.cli import demo_worker
+
+_MOST_PROMPTS = 100
+"""Fewer than AutoCache has room for: what hits must not depend on what it evicts."""
+
+_MOST_DISK_CALLS = 50
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One process: `calls` calls in all with so many different prompts, and its command line."""
+
+    label: str
+    calls: int
+    prompts: int
+    command: Sequence[str]
+
+
+class StageFailed(Exception):
+    """A process did not end as it should; `errors` is what it wrote to stderr."""
+
+    def __init__(self, exit_code: int, errors: str) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+        self.errors = errors
+
+
+def stages_of(calls: int, base_url: str, directory: str) -> list[Stage]:
+    """`calls` calls, at least 10: most with a memory cache, some twice with a disk cache."""
+
+    def stage(label: str, calls: int, prompts: int, *options: str, streamed: int = 0) -> Stage:
+        plain = calls - streamed
+        numbers = f"--calls={plain}", f"--prompts={prompts}", f"--streamed={streamed}"
+        # -P: modules that happen to lie in the working directory must not be taken for others.
+        python = sys.executable, "-P", "-m", demo_worker.__name__
+        return Stage(label, calls, prompts, (*python, f"--base-url={base_url}", *numbers, *options))
+
+    on_disk = min(_MOST_DISK_CALLS, calls // 10)
+    in_memory = calls - 2 * on_disk
+    prompts = min(_MOST_PROMPTS, in_memory // 4)
+    disk = f"--disk={directory}"
+    return [
+        stage("memory cache", in_memory, prompts, streamed=1),
+        stage("disk cache, filled by one process", on_disk, on_disk, disk),
+        stage("disk cache, read by another", on_disk, on_disk, disk),
+    ]
+
+
+def run_stages(stages: Sequence[Stage], environment: Mapping[str, str], console: Console) -> int:
+    """Run them with progress bars. Returns how many calls were made.
+
+    Raises:
+        StageFailed: a process exited with a code other than 0. The later ones are not run.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks = [progress.add_task(stage.label, total=stage.calls, start=False) for stage in stages]
+        for stage, task in zip(stages, tasks, strict=True):
+            progress.start_task(task)
+            _run(stage.command, environment, partial(progress.advance, task))
+        return int(sum(task.completed for task in progress.tasks))
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], advance: Callable[[], None]
+) -> None:
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as stderr,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.strip() == demo_worker.CALL:
+                    advance()
+            exit_code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if exit_code:
+            stderr.seek(0)
+            raise StageFailed(exit_code, stderr.read())

@@ -1,0 +1,118 @@
+"""One process of the demo, and what a user's program looks like: a cached client, instrumented.
+
+Run as `python -m llm_cache_otel.cli.demo_worker`, it writes a line `call` for every call that it has
+made, and exits with `NOT_DELIVERED` if not all of its telemetry could be sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from collections.abc import Iterator
+from logging.handlers import QueueHandler
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Annotated
+
+import instructor
+import typer
+from instructor.cache import AutoCache, DiskCache
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import BaseModel, Field
+
+from llm_cache_otel import flush, instrument
+
+CALL = "call"
+NOT_DELIVERED = 3
+MODEL = "openai/gpt-4.1-mini"
+
+_FLUSH_TIMEOUT = 5.0
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Review(BaseModel):
+    """What is read out of a customer's review."""
+
+    product: str
+    stars: int = Field(ge=1, le=5)
+    summary: str
+
+
+@app.command()
+def work(
+    base_url: Annotated[str, typer.Option(help="Where the OpenAI API is.")],
+    calls: Annotated[int, typer.Option(help="How many calls to make.")],
+    prompts: Annotated[int, typer.Option(help="How many different prompts they have.")],
+    streamed: Annotated[int, typer.Option(help="How many streamed calls to make as well.")] = 0,
+    disk: Annotated[Path | None, typer.Option(help="Cache there, not in memory.")] = None,
+) -> None:
+    """Make the calls."""
+    log = _exporters_log()
+    client = instrument(_client(base_url, disk))
+    for prompt in _prompts(calls, prompts):
+        client.create(response_model=Review, messages=_messages(prompt))
+        print(CALL, flush=True)
+    for prompt in range(streamed):
+        for _ in client.create_partial(response_model=Review, messages=_messages(prompt)):
+            pass
+        print(CALL, flush=True)
+    delivered = flush(_FLUSH_TIMEOUT)
+    last_words: dict[str, str] = {}
+    while not log.empty():
+        record = log.get()
+        last_words[record.name] = record.getMessage()
+        # To the SDK's flush, what a collector has refused is done with.
+        delivered = delivered and record.levelno < logging.ERROR
+    if not delivered:
+        print(*last_words.values(), sep="\n", file=sys.stderr)
+        raise typer.Exit(NOT_DELIVERED)
+
+
+def _client(base_url: str, disk: Path | None) -> instructor.Instructor:
+    if disk is None:
+        return instructor.from_provider(
+            MODEL, cache=AutoCache(), base_url=base_url, api_key="simulated"
+        )
+    return instructor.from_provider(
+        MODEL,
+        cache=DiskCache(str(disk)),
+        # Without one, Instructor gives every client a namespace of its own, and no other process hits.
+        cache_namespace="demo",
+        base_url=base_url,
+        api_key="simulated",
+    )
+
+
+def _prompts(calls: int, prompts: int) -> Iterator[int]:
+    """`calls` numbers below `prompts`: new ones at even intervals, in between any seen before."""
+    rng = random.Random(0)
+    seen = 0
+    for call in range(calls):
+        if seen * calls <= call * prompts:
+            yield seen
+            seen += 1
+        else:
+            yield rng.randrange(seen)
+
+
+def _messages(prompt: int) -> list[ChatCompletionMessageParam]:
+    return [
+        {"role": "system", "content": "Read the facts out of the customer's review."},
+        {"role": "user", "content": f"Review number {prompt}: it arrived in time and works well."},
+    ]
+
+
+def _exporters_log() -> SimpleQueue[logging.LogRecord]:
+    """What the exporters complain of from now on, and nobody else's logging on stderr."""
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = QueueHandler(records)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger("opentelemetry").addHandler(handler)
+    logging.getLogger("llm_cache_otel").addHandler(logging.NullHandler())
+    return records
+
+
+if __name__ == "__main__":
+    app()

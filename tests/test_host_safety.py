@@ -1,0 +1,260 @@
+"""Every function of ours on the call path fails inside live calls: the program does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import pkgutil
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any, Union
+
+import instructor
+import pytest
+from instructor.cache import AutoCache
+from support.models import MESSAGES, City, DictCache, FailingCache, User
+from support.recording import Recording
+from support.ways import MODEL, make_client
+
+import llm_cache_otel
+from llm_cache_otel import instrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+
+TRUSTED = {
+    # The guard itself, and what runs the host's code between two guards: they are the net.
+    "guard.Guard.__call__",
+    "guard.Guard.__init__",
+    "guard.Guarded.__init__",
+    "guard.Guarded.__enter__",
+    "guard.Guarded.__exit__",
+    "observe.step.Observing.__init__",
+    "observe.step.Observing.__enter__",
+    "observe.step.Observing.__exit__",
+    "observe.step.Observing.returned",
+    "observe.stream._end",
+    "observe.seams._key",
+    "observe.seams._load",
+    "observe.seams._store",
+    "observe.seams._retry_sync",
+    "observe.seams._retry_async",
+    "observe.seams._tapped",
+    "observe.backend.Tap.get",
+    "observe.backend.Tap.set",
+    "observe.backend.Tap._observed",
+    "observe.adapter_methods.AdapterMethods.get",
+    "observe.backend.is_busy",
+    "observe.attempt.HookTap.emit_parse_error",
+    # Generators of ours that the host's chunks pass through; what they do to a chunk is guarded.
+    "observe.stream._sync",
+    "observe.stream._async",
+    "observe.stream._noting",
+}
+OFF_THE_PATH = (
+    # What runs at the front door, when a target is instrumented or let go, and at exit.
+    *("cli.", "emit.pipeline.", "instrument.", "observe.doors.", "settings.", "_"),
+    *("emit.signals.Signals.__init__", "emit.signals.Signals.flush", "emit.signals._flush"),
+    *("emit.signals.PrivateProviders", "emit.signals.resolve", "emit.signals._global"),
+    *("emit.signals._resource_of", "emit.bounded.Bounded.__init__", "emit.gauges.Gauges.__init__"),
+    *("emit.log.Once.__init__", "emit.metrics.Metrics.__init__", "emit.spans.Spans.__init__"),
+    *("reporter.Reporter.__init__", "interpret.saved_duration.StoringDurations.__init__"),
+    *("observe.adapter_methods.AdapterMethods.", "observe.boundary.", "observe.seams.Seams."),
+    *("observe.sdk._module", "observe.seams._is_open", "observe.seams._replace", "observe.instructor_api."),
+    # The SDK's collection calls these; the SDK is what catches them, and each is one guarded line.
+    *("emit.gauges.Gauges._entries", "emit.gauges.Gauges._capacity"),
+    "emit.gauges.Gauges._schema_info",
+)
+COUNTING = ("emit.metrics.Metrics.count_error", "emit.signals.Signals._report_error")
+"""What counts errors can't count its own; it is broken in a test of its own."""
+
+
+class Sabotage(RuntimeError):
+    pass
+
+
+def functions() -> Iterator[tuple[str, FunctionType]]:
+    """Every function and method that this package defines in modules a call passes through."""
+    package = llm_cache_otel.__name__ + "."
+    for info in pkgutil.walk_packages(llm_cache_otel.__path__, package):
+        short = info.name.removeprefix(package)
+        module = importlib.import_module(info.name)
+        for name, member in vars(module).items():
+            if getattr(member, "__module__", None) != info.name:
+                continue
+            members = vars(member) if inspect.isclass(member) else {"": member}
+            if getattr(member, "_is_protocol", False):
+                continue
+            for method_name, method in members.items():
+                function = getattr(method, "fget", None) or getattr(method, "__func__", method)
+                written = getattr(getattr(function, "__code__", None), "co_filename", None)
+                if inspect.isfunction(function) and written == module.__file__:
+                    yield ".".join(filter(None, (short, name, method_name))), function
+
+
+FUNCTIONS = dict(functions())
+SABOTAGED = [
+    name
+    for name in FUNCTIONS
+    if name not in TRUSTED and not name.startswith((*OFF_THE_PATH, *COUNTING))
+]
+
+
+class Broken:
+    """From `start` on a function raises whenever it runs; counts how often that was."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = function
+        self._code = function.__code__
+        self.runs = 0
+
+    def start(self) -> None:
+        # The code is exchanged rather than the name, so that every reference is reached; a closure's
+        # code has to have the same free variables.
+        free = ", ".join(self._code.co_freevars)
+        source = f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  sabotage()\n return inner"
+        scope: dict[str, Any] = {}
+        exec(source, scope)
+        self._function.__globals__["sabotage"] = self._strike
+        self._function.__code__ = scope["outer"](*self._code.co_freevars).__code__
+
+    def stop(self) -> None:
+        self._function.__code__ = self._code
+        self._function.__globals__.pop("sabotage", None)
+
+    def _strike(self) -> None:
+        self.runs += 1
+        raise Sabotage("ours, and nobody else's business")
+
+
+Observe = Callable[..., None]
+HOT = {"temperature": 0.9}
+
+
+def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
+    """A bit of everything; returns all that the program sees."""
+    seen: list[Any] = []
+    cache, own = AutoCache(), DictCache()
+    client = make_client(provider, cache=cache, cache_namespace="program")
+    in_own = {"cache": own, "cache_namespace": "program"}
+    sdk = client.client.copy()
+    patched = instructor.patch(client.client.copy())
+    by_hand = instructor.Instructor(None, create=instructor.patch(create=sdk.chat.completions.create))
+    observe(client, own, patched, by_hand)
+    seen.append(patched.chat.completions.create(**REQUEST, **in_own).model_dump())
+    seen.append(by_hand.create(**REQUEST, **HOT, **in_own).model_dump())
+    provider.cues.add(Cue(answer={}))
+    seen.append(client.create(**REQUEST).model_dump())
+    seen.append(client.create(**REQUEST).model_dump())
+    seen.append([type(each).__name__ for each in client.create_with_completion(**REQUEST)])
+    seen.append(client.create(**REQUEST, cache=own, cache_ttl=5).model_dump())
+    seen.append(sorted(own.entries.items()))
+    seen.append(own.get("nothing"))
+    seen.append([user.model_dump() for user in client.create_iterable(**REQUEST)])
+    seen.append(client.create_partial(**REQUEST)[-1].model_dump())
+    seen.append(client.create(**{**REQUEST, "response_model": int}))
+    seen.append(client.create(**{**REQUEST, "response_model": Union[User, City]}).model_dump())
+    seen.append(client.create(**REQUEST, context={"x": {1, 2}}).model_dump())
+    stream = client.create(**{**REQUEST, "response_model": None}, stream=True)
+    seen.append([chunk.id for chunk in stream])
+    provider.cues.add(Cue(status=500))
+    own.entries = dict.fromkeys(own.entries, "no JSON")
+    seen.append(len(own.entries))
+    for broken_cache in (cache, FailingCache("get"), FailingCache("set"), own):
+        try:
+            client.create(**REQUEST, cache=broken_cache, **({} if broken_cache is own else HOT))
+        except Exception as error:
+            seen.append((type(error), type(error.__cause__), str(error)))
+    for closed in (client.client, sdk, patched):
+        closed.close()
+    return seen
+
+
+async def async_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
+    seen: list[Any] = []
+    client = make_client(provider, asynchronous=True, cache=AutoCache(), cache_namespace="program")
+    observe(client)
+    seen.append((await client.create(**REQUEST)).model_dump())
+    seen.append((await client.create(**REQUEST)).model_dump())
+    seen.append([user.model_dump() async for user in client.create_iterable(**REQUEST)])
+    provider.cues.add(Cue(status=500))
+    try:
+        await client.create(**REQUEST, temperature=0.9)
+    except Exception as error:
+        seen.append((type(error), type(error.__cause__), str(error)))
+    await client.client.close()
+    return seen
+
+
+def both(provider: SimulatedProvider, observe: Observe) -> list[Any]:
+    return [*sync_program(provider, observe), *asyncio.run(async_program(provider, observe))]
+
+
+@pytest.fixture
+def may_fail_inside() -> bool:
+    return True
+
+
+@pytest.fixture(scope="module")
+def without_us(simulated_provider: SimulatedProvider) -> list[Any]:
+    return both(simulated_provider, lambda *targets: None)
+
+
+@pytest.mark.parametrize("name", SABOTAGED)
+def test_the_program_sees_what_it_saw_without_us(
+    name: str,
+    provider: SimulatedProvider,
+    recording: Recording,
+    without_us: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    sabotage = Broken(FUNCTIONS[name])
+
+    def observe(*targets: Any) -> None:
+        sabotage.stop()
+        for target in targets:
+            instrument(target, **recording.providers)
+        sabotage.start()
+
+    errors = ("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
+    try:
+        seen = both(provider, observe)
+        counted = recording.sums(*errors)  # a collection, with the function still broken
+    finally:
+        sabotage.stop()
+    assert seen == without_us
+    assert sabotage.runs, "is it dead, or does the program above miss it?"
+    counted = counted or recording.sums(*errors)
+    assert counted, f"{name} failed {sabotage.runs} times, and nobody counted it"
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_even_when_the_counting_of_errors_fails(
+    name: str, provider: SimulatedProvider, recording: Recording, without_us: list[Any]
+) -> None:
+    counting, cause = Broken(FUNCTIONS[name]), Broken(FUNCTIONS["interpret.outcome.outcome_of"])
+
+    def observe(*targets: Any) -> None:
+        for target in targets:
+            instrument(target, **recording.providers)
+        counting.start()
+        cause.start()
+
+    try:
+        seen = sync_program(provider, observe)
+    finally:
+        cause.stop()
+        counting.stop()
+    assert seen == without_us[: len(seen)]
+    assert counting.runs
+
+
+def test_what_is_trusted_or_off_the_path_exists() -> None:
+    """So that the lists above can't go stale."""
+    assert set(FUNCTIONS) >= TRUSTED | set(COUNTING)
+    for prefix in OFF_THE_PATH:
+        if not prefix.startswith(("cli", "_")):
+            assert any(name.startswith(prefix) for name in FUNCTIONS), prefix

@@ -1,0 +1,173 @@
+"""Results, exceptions, hooks, raw responses and streams are what they are without us."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+from typing import Any
+
+import instructor
+import openai
+import pytest
+from instructor.cache import AutoCache
+from instructor.core.exceptions import InstructorRetryException
+from instructor.core.hooks import Hooks
+from pydantic import BaseModel, field_validator
+from support.models import MESSAGES, User
+from support.recording import Recording
+from support.ways import MODEL, make_client
+
+from llm_cache_otel import instrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+
+
+@pytest.fixture(params=[False, True], ids=["bare", "observed"])
+def client(request: pytest.FixtureRequest, provider: SimulatedProvider, recording: Recording) -> Any:
+    """The same test passes without us and with us: what it says of the host holds for both."""
+    client = make_client(provider, cache=AutoCache())
+    if request.param:
+        instrument(client, **recording.providers)
+    yield client
+    client.client.close()
+
+
+def test_the_raw_response_is_the_providers_own_and_after_a_hit_the_rebuilt_one(client: Any) -> None:
+    first, completion = client.create_with_completion(**REQUEST)
+    again, rebuilt = client.create_with_completion(**REQUEST)
+    assert isinstance(first, User)
+    assert isinstance(completion, openai.types.chat.ChatCompletion)
+    assert type(rebuilt).__name__ == "SimpleNamespace"
+    assert again.model_dump() == first.model_dump()
+    assert rebuilt.usage.total_tokens == completion.usage.total_tokens
+
+
+def test_exceptions_arrive_as_they_were_raised(client: Any, provider: SimulatedProvider) -> None:
+    provider.cues.add(Cue(status=429, message="slow down"))
+    with pytest.raises(InstructorRetryException) as raised:
+        client.create(**REQUEST)
+    assert isinstance(raised.value.__cause__, openai.RateLimitError)
+    assert raised.value.n_attempts == 1
+    assert "slow down" in str(raised.value)
+    assert not getattr(raised.value, "__notes__", [])
+
+
+def test_the_users_own_hooks_see_what_they_saw_and_stay_theirs(
+    client: Any, provider: SimulatedProvider
+) -> None:
+    seen: list[str] = []
+    per_call = Hooks()
+    names = ["completion:kwargs", "completion:response", "parse:error", "completion:usage"]
+    for name in names:
+        client.on(name, lambda *args, _name=name, **kwargs: seen.append(_name))
+        per_call.on(name, lambda *args, _name=name, **kwargs: seen.append(f"call {_name}"))
+    handlers = {name: list(handlers) for name, handlers in client.hooks._handlers.items()}
+    provider.cues.add(Cue(answer={}))
+    client.create(**REQUEST, hooks=per_call)
+    both = lambda name: [name, f"call {name}"]  # noqa: E731
+    assert seen == [
+        *both("completion:kwargs"),
+        *both("completion:response"),
+        *both("completion:usage"),
+        *both("parse:error"),
+        *both("completion:kwargs"),
+        *both("completion:response"),
+        *both("completion:usage"),
+    ]
+    assert {name: list(handlers) for name, handlers in client.hooks._handlers.items()} == handlers
+    client.clear()
+    seen.clear()
+    client.create(**REQUEST, max_retries=1, temperature=0.5)
+    assert seen == []
+
+
+def test_a_hook_that_raises_warns_as_before(client: Any) -> None:
+    def broken(**kwargs: Any) -> None:
+        raise RuntimeError("the user's own")
+
+    client.on("completion:kwargs", broken)
+    with pytest.warns(UserWarning, match="the user's own"):
+        client.create(**REQUEST)
+
+
+def test_a_stream_is_the_same_object_and_gives_the_same_chunks(client: Any) -> None:
+    request = {**REQUEST, "response_model": None, "stream": True}
+    stream = client.create(**request)
+    assert type(stream) is openai.Stream
+    chunks = [chunk.id for chunk in stream]
+    assert len(chunks) > 3
+    with client.create(**request) as stream:
+        assert next(iter(stream)).id == chunks[0]
+
+
+def test_partial_and_iterable_give_what_they_gave(client: Any) -> None:
+    partials = client.create_partial(**REQUEST)
+    assert isinstance(partials, list), "a list on this Instructor"
+    users = client.create_iterable(**REQUEST)
+    assert inspect.isgenerator(users)
+    assert users.__name__ == "from_streaming_response"
+    assert [type(user) for user in users] == [User] * 3
+
+
+def test_a_validator_may_call_the_same_client(client: Any) -> None:
+    class Checked(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def check(cls, name: str) -> str:
+            assert client.create(**REQUEST).name
+            return name
+
+    request = {**REQUEST, "response_model": Checked}
+    assert client.create(**request).model_dump() == client.create(**request).model_dump()
+
+
+def test_async_results_and_cancellation(provider: SimulatedProvider, recording: Recording) -> None:
+    async def run(observed: bool) -> list[Any]:
+        client = make_client(provider, asynchronous=True, cache=AutoCache())
+        if observed:
+            instrument(client, **recording.providers)
+        fates: list[Any] = [(await client.create(**REQUEST)).model_dump()]
+        provider.cues.add(Cue(delay=30))
+        task = asyncio.create_task(client.create(**REQUEST, temperature=0.1))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        fates.append(task.cancelled())
+        fates.append([type(item).__name__ async for item in client.create_iterable(**REQUEST)])
+        await client.client.close()
+        return fates
+
+    assert asyncio.run(run(False)) == asyncio.run(run(True))
+    gc.collect()
+
+
+def test_instructors_type_checks_still_hold(client: Any) -> None:
+    assert isinstance(client, instructor.Instructor)
+    assert not isinstance(client, instructor.AsyncInstructor)
+    assert callable(client.create_fn)
+
+
+def test_a_finished_call_leaves_nothing_for_the_garbage_collector(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+    client.create(**REQUEST)
+    gc.collect()
+    gc.disable()
+    try:
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        client.create(**REQUEST)
+        client.create(**REQUEST, temperature=0.3)
+        gc.collect()
+        ours = [kept for kept in gc.garbage if type(kept).__module__.startswith("llm_cache_otel")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    client.client.close()
+    assert ours == []

@@ -1,0 +1,280 @@
+"""Who is whose parent: other instrumentations' spans, calls within calls, adapters by themselves."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from instructor.cache import AutoCache, BaseCache
+from opentelemetry import context as context_api
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from pydantic import BaseModel, field_validator
+from support.models import MESSAGES, DictCache, FailingCache, User
+from support.recording import Recording
+from support.ways import MODEL, make_client
+
+from llm_cache_otel import instrument, uninstrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+ATTEMPT = f"chat {MODEL}"
+
+
+def shape(recording: Recording) -> list[str]:
+    """The tree without attributes."""
+    return [line.split(" [")[0] for line in recording.tree() if not line.lstrip().startswith(".")]
+
+
+def test_http_client_spans_fall_inside_their_attempt(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    HTTPXClientInstrumentor().instrument(tracer_provider=recording.tracer_provider)
+    try:
+        client = make_client(provider, cache=AutoCache())
+        instrument(client, **recording.providers)
+        provider.cues.add(Cue(answer={}))
+        client.create(**REQUEST)
+        client.client.close()
+    finally:
+        HTTPXClientInstrumentor().uninstrument()
+    assert shape(recording) == [
+        "create User",
+        "  cache lookup",
+        f"  {ATTEMPT}",
+        "    POST",
+        f"  {ATTEMPT}",
+        "    POST",
+        "  cache store",
+    ]
+
+
+@pytest.fixture
+def redis_client(tmp_path: Path) -> Iterator[Any]:
+    """A client of a real Redis server, started for the test where one is installed."""
+    redis = pytest.importorskip("redis")
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(
+        [server, *arguments, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    client = redis.Redis(port=port)
+    try:
+        for _ in range(100):
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        yield client
+    finally:
+        client.close()
+        process.terminate()
+        process.wait()
+
+
+class RedisCache(BaseCache):
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def get(self, key: str) -> Any:
+        return self._client.get(key)
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        self._client.set(key, value, ex=ttl)
+
+
+def test_redis_client_spans_fall_inside_lookup_and_store(
+    provider: SimulatedProvider, recording: Recording, redis_client: Any
+) -> None:
+    RedisInstrumentor().instrument(tracer_provider=recording.tracer_provider)
+    try:
+        client = make_client(provider, cache=RedisCache(redis_client))
+        instrument(client, **recording.providers)
+        for _ in range(2):
+            client.create(**REQUEST, cache_ttl=60)
+        client.client.close()
+    finally:
+        RedisInstrumentor().uninstrument()
+    miss = ["create User", "  cache lookup", "    GET", f"  {ATTEMPT}", "  cache store", "    SET"]
+    assert shape(recording) == [*miss, "create User", "  cache lookup", "    GET"]
+    hit = recording.spans("create User")[1]
+    assert hit.attributes["llm_cache.backend"] == "redis"
+    assert hit.attributes["llm_cache.ttl"] == 60
+
+
+def test_the_callers_span_is_the_parent(provider: SimulatedProvider, recording: Recording) -> None:
+    client = instrument(make_client(provider), **recording.providers)
+    with recording.tracer_provider.get_tracer("host").start_as_current_span("host") as host:
+        client.create(**REQUEST)
+    client.client.close()
+    assert recording.span("create User").parent.span_id == host.get_span_context().span_id
+
+
+@pytest.mark.parametrize("inner_is_observed", [False, True])
+@pytest.mark.parametrize("warm", [False, True], ids=["on a miss", "on a hit"])
+def test_a_call_inside_a_validator_is_not_taken_for_part_of_the_outer_one(
+    inner_is_observed: bool, warm: bool, provider: SimulatedProvider, recording: Recording
+) -> None:
+    inner = make_client(provider, cache=AutoCache())
+    outer = instrument(make_client(provider, cache=AutoCache()), name="outer", **recording.providers)
+    if inner_is_observed:
+        instrument(inner, name="inner", **recording.providers)
+
+    class Checked(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def check(cls, name: str) -> str:
+            inner.create(**REQUEST)
+            return name
+
+    request = {**REQUEST, "response_model": Checked}
+    if warm:
+        outer.create(**request)
+        recording.clear()
+    outer.create(**request)
+    for client in (inner, outer):
+        client.client.close()
+    (create,) = recording.spans("create Checked")
+    assert create.attributes["llm_cache.attempts"] == (0 if warm else 1)
+    inside = ["create User", "  cache lookup"] if warm else []
+    inside = inside or ["create User", "  cache lookup", f"  {ATTEMPT}", "  cache store"]
+    depth = "    " if warm else "  "
+    nested = [depth + line for line in inside] if inner_is_observed else []
+    expected = ["create Checked", "  cache lookup"]
+    if warm:
+        assert shape(recording) == [*expected, *nested]
+    else:
+        assert shape(recording) == [*expected, f"  {ATTEMPT}", *nested, "  cache store"]
+
+
+def test_another_open_inference_span_makes_ours_step_back(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    """The mark that opentelemetry-util-genai leaves in the context while its span is open."""
+    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+    marked = context_api.set_value("opentelemetry.genai.client.inference.context", object())
+    token = context_api.attach(marked)
+    client.create(**REQUEST)
+    context_api.detach(token)
+    client.client.close()
+    assert shape(recording) == ["create User", "  cache lookup", "  cache store"]
+    assert recording.span("create User").attributes["llm_cache.attempts"] == 1
+    assert not [line for line in recording.points() if line.startswith("gen_ai")]
+
+
+def test_an_adapter_by_itself_is_seen_whoever_uses_it(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    cache = instrument(AutoCache(), name="shared", **recording.providers)
+    bare = make_client(provider, cache=cache)
+    bare.create(**REQUEST)
+    bare.create(**REQUEST)
+    bare.client.close()
+    cache.get("by hand")
+    assert shape(recording) == ["cache lookup", "cache store", "cache lookup", "cache lookup"]
+    lookups = recording.spans("cache lookup")
+    assert [span.attributes["llm_cache.hit"] for span in lookups] == [False, True, False]
+    assert {span.attributes["llm_cache.name"] for span in recording.spans()} == {"shared"}
+    assert recording.points() == [
+        "llm_cache.backend.duration (s, Histogram) "
+        "{llm_cache.backend=memory, llm_cache.name=shared, llm_cache.operation=get} count 3",
+        "llm_cache.backend.duration (s, Histogram) "
+        "{llm_cache.backend=memory, llm_cache.name=shared, llm_cache.operation=set} count 1",
+        "llm_cache.capacity ({entry}, Gauge) {llm_cache.backend=memory, llm_cache.name=shared} 128",
+        "llm_cache.entries ({entry}, Gauge) {llm_cache.backend=memory, llm_cache.name=shared} 1",
+    ]
+
+
+def test_client_and_adapter_together_count_once(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    cache = instrument(DictCache(), name="the cache", **recording.providers)
+    client = instrument(make_client(provider, cache=cache), **recording.providers)
+    client.create(**REQUEST)
+    client.create(**REQUEST)
+    client.client.close()
+    assert len(recording.spans("cache lookup")) == 2
+    assert len(recording.spans("cache store")) == 1
+    assert recording.spans("create User")[0].attributes["llm_cache.name"] == "the cache"
+    assert recording.sums("llm_cache.backend.duration", "llm_cache.operation") == {"get": 2, "set": 1}
+
+
+def test_an_adapter_that_calls_its_parents_method_or_another_adapter(recording: Recording) -> None:
+    class Loud(DictCache):
+        def get(self, key: str) -> Any:
+            return super().get(key)
+
+    class Tiered(DictCache):
+        def __init__(self, inner: BaseCache) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def get(self, key: str) -> Any:
+            return super().get(key) or self.inner.get(key)
+
+    plain, loud = DictCache(), Loud()
+    tiered = Tiered(loud)
+    for cache, name in ((plain, "plain"), (loud, "loud"), (tiered, "tiered")):
+        instrument(cache, name=name, **recording.providers)
+    tiered.get("key")
+    assert shape(recording) == ["cache lookup", "  cache lookup"]
+    assert recording.sums("llm_cache.backend.duration", "llm_cache.name") == {"tiered": 1, "loud": 1}
+
+
+def test_the_adapter_itself_is_never_changed_and_its_class_is_put_back(
+    recording: Recording,
+) -> None:
+    class Inheriting(DictCache):
+        """Defines neither get nor set."""
+
+    cache, other = Inheriting(), Inheriting()
+    attributes, own = dict(vars(cache)), dict(vars(Inheriting))
+    instrument(cache, **recording.providers)
+    assert vars(cache) == attributes
+    assert type(cache) is Inheriting
+    other.get("key")
+    assert recording.spans() == []
+    uninstrument(cache)
+    assert dict(vars(Inheriting)) == own
+    cache.get("key")
+    assert recording.spans() == []
+
+
+def test_an_adapter_by_itself_that_fails(recording: Recording) -> None:
+    cache = instrument(FailingCache("get", "set"), **recording.providers)
+    with pytest.raises(ConnectionError):
+        cache.get("key")
+    with pytest.raises(ConnectionError):
+        cache.set("key", "value", ttl=5)
+    assert [span.status.status_code.name for span in recording.spans()] == ["ERROR", "ERROR"]
+    assert recording.sums("llm_cache.backend.duration", "error.type") == {"ConnectionError": 2}
+    assert recording.span("cache store").attributes["llm_cache.ttl"] == 5
+
+
+def test_sizes_of_caches_are_summed_and_forgotten_with_the_cache(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    caches = [AutoCache(maxsize=10), AutoCache(maxsize=20)]
+    client = instrument(make_client(provider), name="c", **recording.providers)
+    for cache in caches:
+        client.create(**REQUEST, cache=cache)
+        client.create(**REQUEST, cache=cache)
+    client.client.close()
+    assert recording.sums("llm_cache.entries", "llm_cache.name") == {"c": 2}
+    assert recording.sums("llm_cache.capacity", "llm_cache.name") == {"c": 30}
+    del cache
+    caches.pop()
+    assert recording.sums("llm_cache.capacity", "llm_cache.name") == {"c": 10}

@@ -1,0 +1,187 @@
+"""Streams that are closed early, never started, dropped, or cancelled: told once, and truthfully."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+from instructor.cache import AutoCache
+from support.models import MESSAGES, User
+from support.recording import Recording
+from support.ways import MODEL, make_client
+
+from llm_cache_otel import instrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+ATTEMPT = f"chat {MODEL}"
+
+
+@pytest.fixture
+def client(provider: SimulatedProvider, recording: Recording) -> Any:
+    client = make_client(provider, cache=AutoCache())
+    yield instrument(client, **recording.providers)
+    client.client.close()
+
+
+def told_once(recording: Recording, error: str | None = None) -> None:
+    create, attempt = recording.span("create Iterable[User]"), recording.span(ATTEMPT)
+    assert create.attributes["llm_cache.reason"] == "streaming"
+    assert create.attributes.get("error.type") == error
+    assert attempt.attributes.get("error.type") == error
+    assert attempt.attributes["gen_ai.request.stream"] is True
+    assert attempt.parent.span_id == create.context.span_id
+    assert attempt.end_time <= create.end_time
+    assert recording.sums("llm_cache.requests", "llm_cache.outcome") == {"bypass": 1}
+
+
+def test_the_spans_stay_open_until_the_last_chunk(client: Any, recording: Recording) -> None:
+    stream = client.create_iterable(**REQUEST)
+    assert next(stream)
+    assert [span.name for span in recording.spans()] == []
+    assert len(list(stream)) == 2
+    told_once(recording)
+    attempt = recording.span(ATTEMPT)
+    assert attempt.attributes["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+def test_closed_early(client: Any, recording: Recording) -> None:
+    stream = client.create_iterable(**REQUEST)
+    next(stream)
+    stream.close()
+    told_once(recording)
+
+
+def test_never_started(client: Any, recording: Recording) -> None:
+    stream = client.create_iterable(**REQUEST)
+    del stream
+    gc.collect()
+    told_once(recording)
+
+
+def test_never_started_and_closed(client: Any, recording: Recording) -> None:
+    stream = client.create_iterable(**REQUEST)
+    stream.close()
+    del stream
+    gc.collect()
+    told_once(recording)
+
+
+def test_dropped_in_the_middle(client: Any, recording: Recording) -> None:
+    for _ in client.create_iterable(**REQUEST):
+        break
+    gc.collect()
+    told_once(recording)
+
+
+def test_an_error_thrown_in_by_the_host(client: Any, recording: Recording) -> None:
+    stream = client.create_iterable(**REQUEST)
+    next(stream)
+    with pytest.raises(KeyError):
+        stream.throw(KeyError("the host's"))
+    gc.collect()
+    create = recording.span("create Iterable[User]")
+    assert create.attributes["error.type"] == "KeyError"
+
+
+def test_the_sdks_own_stream(client: Any, recording: Recording) -> None:
+    with client.create(**{**REQUEST, "response_model": None}, stream=True) as stream:
+        for _ in stream:
+            pass
+    del stream
+    gc.collect()
+    assert recording.span(ATTEMPT).attributes["gen_ai.response.finish_reasons"] == ("stop",)
+    assert recording.span("create").attributes["llm_cache.reason"] == "no_response_model"
+
+
+@pytest.mark.parametrize("way", ["create_partial", "create_iterable"])
+@pytest.mark.parametrize("fate", ["exhausted", "aclosed", "dropped", "never started", "cancelled"])
+def test_async(way: str, fate: str, provider: SimulatedProvider, recording: Recording) -> None:
+    async def run() -> None:
+        client = make_client(provider, asynchronous=True, cache=AutoCache())
+        instrument(client, **recording.providers)
+        if fate == "cancelled":
+            provider.cues.add(Cue(delay=0.1))
+        stream = getattr(client, way)(**REQUEST)
+        await _meet(fate, stream)
+        del stream
+        await asyncio.sleep(0.05)
+        gc.collect()
+        await asyncio.sleep(0.05)
+        await client.client.close()
+
+    asyncio.run(run())
+    creates = [span for span in recording.spans() if span.name.startswith("create")]
+    if fate == "never started":
+        assert creates == [], "an async generator that is not begun calls nobody"
+        return
+    (create,) = creates
+    attempt = recording.span(ATTEMPT)
+    error = "asyncio.exceptions.CancelledError" if fate == "cancelled" else None
+    assert create.attributes.get("error.type") == error
+    assert attempt.attributes.get("error.type") == error
+    assert attempt.parent.span_id == create.context.span_id
+    assert attempt.end_time <= create.end_time
+
+
+async def _meet(fate: str, stream: Any) -> None:
+    if fate == "exhausted":
+        assert [item async for item in stream]
+    elif fate == "aclosed":
+        await anext(stream)
+        await stream.aclose()
+    elif fate == "dropped":
+        await anext(stream)
+    elif fate == "cancelled":
+
+        async def consume() -> None:
+            async for _ in stream:
+                pass
+
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(0.4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def test_cancelled_before_the_answer(provider: SimulatedProvider, recording: Recording) -> None:
+    async def run() -> None:
+        client = make_client(provider, asynchronous=True, cache=AutoCache())
+        instrument(client, **recording.providers)
+        provider.cues.add(Cue(delay=30))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.create(**REQUEST), 0.2)
+        await client.client.close()
+
+    asyncio.run(run())
+    create = recording.span("create User")
+    assert create.attributes["llm_cache.outcome"] == "miss"
+    assert create.attributes["error.type"] == "asyncio.exceptions.CancelledError"
+    assert recording.span(ATTEMPT).attributes["error.type"] == "asyncio.exceptions.CancelledError"
+
+
+def test_a_coroutine_closed_in_another_context_leaves_no_trace_behind(
+    provider: SimulatedProvider, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What happens to tasks that are still pending when their loop is closed."""
+
+    async def run() -> None:
+        client = make_client(provider, asynchronous=True, cache=AutoCache())
+        instrument(client, **recording.providers)
+        provider.cues.add(Cue(delay=0.3))
+        coroutine = client.create(**REQUEST)
+        task = asyncio.get_running_loop().create_task(_first_step(coroutine))
+        await task
+        coroutine.close()
+        await client.client.close()
+
+    asyncio.run(run())
+    assert recording.span("create User").attributes["error.type"] == "GeneratorExit"
+    assert "Failed to detach context" not in caplog.text
+
+
+async def _first_step(coroutine: Any) -> None:
+    coroutine.send(None)
