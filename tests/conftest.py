@@ -38,6 +38,9 @@ def recording(may_fail_inside: bool) -> Iterator[Recording]:
     recording = Recording()
     yield recording
     if not may_fail_inside:
-        assert recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where") == {}
+        assert (
+            recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
+            == {}
+        )
     recording.tracer_provider.shutdown()
     recording.meter_provider.shutdown()

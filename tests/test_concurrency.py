@@ -97,7 +97,9 @@ def test_instrumenting_and_uninstrumenting_while_others_call(
     provider: SimulatedProvider, recording: Recording
 ) -> None:
     """Nothing breaks, and a client that stays instrumented loses no call."""
-    steady = instrument(make_client(provider, cache=AutoCache()), name="steady", **recording.providers)
+    steady = instrument(
+        make_client(provider, cache=AutoCache()), name="steady", **recording.providers
+    )
     stop = threading.Event()
 
     def flicker() -> None:

@@ -66,9 +66,7 @@ SITUATIONS = {
         ANSWERED, cache=DictCache, warm_ups=1, spoil=_corrupt, raises=ValueError
     ),
     "bypass, not_a_cache": Situation(ALL, cache=DuckCache),
-    "bypass, unserializable_request": Situation(
-        ALL, call={"timeout": httpx.Timeout(30.0)}
-    ),
+    "bypass, unserializable_request": Situation(ALL, call={"timeout": httpx.Timeout(30.0)}),
     "bypass, streaming": Situation(STREAMED),
     "bypass, streaming, provider fails": Situation(
         STREAMED, cues=(Cue(status=500),), raises=RETRIED
@@ -79,9 +77,7 @@ SITUATIONS = {
     "bypass, not_a_model": Situation(
         ("create", "chat.completions.create"), call={"response_model": list[User]}
     ),
-    "bypass, not_a_model, int": Situation(
-        ("create",), call={"response_model": int}
-    ),
+    "bypass, not_a_model, int": Situation(("create",), call={"response_model": int}),
     "bypass, not_a_model, provider fails": Situation(
         ("create",), call={"response_model": int}, cues=(Cue(status=500),), raises=RETRIED
     ),

@@ -42,7 +42,18 @@ def closed(kind: str, provider: SimulatedProvider, **kwargs: Any) -> Any:
 
 @pytest.mark.parametrize(
     "target",
-    [None, 3, "client", object(), instructor.Instructor, AutoCache, DuckCache(), print, [], lambda: 1],
+    [
+        None,
+        3,
+        "client",
+        object(),
+        instructor.Instructor,
+        AutoCache,
+        DuckCache(),
+        print,
+        [],
+        lambda: 1,
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("door", [instrument, uninstrument])
@@ -51,12 +62,19 @@ def test_anything_else_is_refused_with_what_is_accepted(door: Any, target: objec
         door(target)
     message = str(refused.value)
     assert f"{door.__name__}() was given" in message
-    for accepted in ("an Instructor client", "instructor.patch(client)", "instructor.cache.BaseCache"):
+    for accepted in (
+        "an Instructor client",
+        "instructor.patch(client)",
+        "instructor.cache.BaseCache",
+    ):
         assert accepted in message
 
 
 def test_an_unpatched_openai_client_is_refused_with_the_mend() -> None:
-    with openai.OpenAI(api_key="k") as client, pytest.raises(TypeError, match="from_openai") as refused:
+    with (
+        openai.OpenAI(api_key="k") as client,
+        pytest.raises(TypeError, match="from_openai") as refused,
+    ):
         instrument(client)
     assert "openai.OpenAI" in str(refused.value)
 
@@ -169,10 +187,17 @@ def test_the_client_looks_the_same_and_cannot_do_more(
     instrument(observed, **recording.providers)
     assert type(observed) is type(bare)
     function_of = lambda client: (  # noqa: E731
-        client.create_fn if isinstance(client, instructor.Instructor) else client.chat.completions.create
+        client.create_fn
+        if isinstance(client, instructor.Instructor)
+        else client.chat.completions.create
     )
     ours, theirs = function_of(observed), function_of(bare)
-    for asked in (inspect.iscoroutinefunction, inspect.isfunction, inspect.signature, inspect.getdoc):
+    for asked in (
+        inspect.iscoroutinefunction,
+        inspect.isfunction,
+        inspect.signature,
+        inspect.getdoc,
+    ):
         assert asked(ours) == asked(theirs)
     for name in ("__name__", "__qualname__", "__module__"):
         assert getattr(ours, name) == getattr(theirs, name)

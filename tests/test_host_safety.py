@@ -62,7 +62,12 @@ OFF_THE_PATH = (
     *("emit.log.Once.__init__", "emit.metrics.Metrics.__init__", "emit.spans.Spans.__init__"),
     *("reporter.Reporter.__init__", "interpret.saved_duration.StoringDurations.__init__"),
     *("observe.adapter_methods.AdapterMethods.", "observe.boundary.", "observe.seams.Seams."),
-    *("observe.sdk._module", "observe.seams._is_open", "observe.seams._replace", "observe.instructor_api."),
+    *(
+        "observe.sdk._module",
+        "observe.seams._is_open",
+        "observe.seams._replace",
+        "observe.instructor_api.",
+    ),
     # The SDK's collection calls these; the SDK is what catches them, and each is one guarded line.
     *("emit.gauges.Gauges._entries", "emit.gauges.Gauges._capacity"),
     "emit.gauges.Gauges._schema_info",
@@ -114,7 +119,9 @@ class Broken:
         # The code is exchanged rather than the name, so that every reference is reached; a closure's
         # code has to have the same free variables.
         free = ", ".join(self._code.co_freevars)
-        source = f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  sabotage()\n return inner"
+        source = (
+            f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  sabotage()\n return inner"
+        )
         scope: dict[str, Any] = {}
         exec(source, scope)
         self._function.__globals__["sabotage"] = self._strike
@@ -141,7 +148,9 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     in_own = {"cache": own, "cache_namespace": "program"}
     sdk = client.client.copy()
     patched = instructor.patch(client.client.copy())
-    by_hand = instructor.Instructor(None, create=instructor.patch(create=sdk.chat.completions.create))
+    by_hand = instructor.Instructor(
+        None, create=instructor.patch(create=sdk.chat.completions.create)
+    )
     observe(client, own, patched, by_hand)
     seen.append(patched.chat.completions.create(**REQUEST, **in_own).model_dump())
     seen.append(by_hand.create(**REQUEST, **HOT, **in_own).model_dump())

@@ -25,7 +25,9 @@ REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model
 
 
 @pytest.fixture(params=[False, True], ids=["bare", "observed"])
-def client(request: pytest.FixtureRequest, provider: SimulatedProvider, recording: Recording) -> Any:
+def client(
+    request: pytest.FixtureRequest, provider: SimulatedProvider, recording: Recording
+) -> Any:
     """The same test passes without us and with us: what it says of the host holds for both."""
     client = make_client(provider, cache=AutoCache())
     if request.param:

@@ -107,7 +107,9 @@ def test_every_kind_of_client_is_observed(
 
 
 @pytest.mark.parametrize("filled_by", ["bare", "observed"])
-@pytest.mark.parametrize("make_cache", [lambda path: DiskCache(str(path)), lambda path: AutoCache()])
+@pytest.mark.parametrize(
+    "make_cache", [lambda path: DiskCache(str(path)), lambda path: AutoCache()]
+)
 def test_a_cache_filled_before_is_read_after_and_the_other_way_round(
     filled_by: str,
     make_cache: Callable[[Any], Any],
@@ -160,7 +162,11 @@ def test_two_api_keys_in_one_namespace_never_share_an_entry(
 
     async def run() -> None:
         for key in ("tenant-a", "tenant-b"):
-            for kind in ("from_openai", "Instructor(create=patch(create=))", "instructor.patch(client)"):
+            for kind in (
+                "from_openai",
+                "Instructor(create=patch(create=))",
+                "instructor.patch(client)",
+            ):
                 client = instrument(make(kind, provider, key=key), **recording.providers)
                 await create(client, **request_for(kind, cache, **NAMESPACE))
                 await close(client)

@@ -127,7 +127,9 @@ def test_a_call_inside_a_validator_is_not_taken_for_part_of_the_outer_one(
     inner_is_observed: bool, warm: bool, provider: SimulatedProvider, recording: Recording
 ) -> None:
     inner = make_client(provider, cache=AutoCache())
-    outer = instrument(make_client(provider, cache=AutoCache()), name="outer", **recording.providers)
+    outer = instrument(
+        make_client(provider, cache=AutoCache()), name="outer", **recording.providers
+    )
     if inner_is_observed:
         instrument(inner, name="inner", **recording.providers)
 
@@ -188,13 +190,13 @@ def test_an_adapter_by_itself_is_seen_whoever_uses_it(
     lookups = recording.spans("cache lookup")
     assert [span.attributes["llm_cache.hit"] for span in lookups] == [False, True, False]
     assert {span.attributes["llm_cache.name"] for span in recording.spans()} == {"shared"}
+    whose = "llm_cache.backend=memory, llm_cache.name=shared"
+    duration = "llm_cache.backend.duration (s, Histogram)"
     assert recording.points() == [
-        "llm_cache.backend.duration (s, Histogram) "
-        "{llm_cache.backend=memory, llm_cache.name=shared, llm_cache.operation=get} count 3",
-        "llm_cache.backend.duration (s, Histogram) "
-        "{llm_cache.backend=memory, llm_cache.name=shared, llm_cache.operation=set} count 1",
-        "llm_cache.capacity ({entry}, Gauge) {llm_cache.backend=memory, llm_cache.name=shared} 128",
-        "llm_cache.entries ({entry}, Gauge) {llm_cache.backend=memory, llm_cache.name=shared} 1",
+        f"{duration} {{{whose}, llm_cache.operation=get}} count 3",
+        f"{duration} {{{whose}, llm_cache.operation=set}} count 1",
+        f"llm_cache.capacity ({{entry}}, Gauge) {{{whose}}} 128",
+        f"llm_cache.entries ({{entry}}, Gauge) {{{whose}}} 1",
     ]
 
 
@@ -209,7 +211,10 @@ def test_client_and_adapter_together_count_once(
     assert len(recording.spans("cache lookup")) == 2
     assert len(recording.spans("cache store")) == 1
     assert recording.spans("create User")[0].attributes["llm_cache.name"] == "the cache"
-    assert recording.sums("llm_cache.backend.duration", "llm_cache.operation") == {"get": 2, "set": 1}
+    assert recording.sums("llm_cache.backend.duration", "llm_cache.operation") == {
+        "get": 2,
+        "set": 1,
+    }
 
 
 def test_an_adapter_that_calls_its_parents_method_or_another_adapter(recording: Recording) -> None:
@@ -231,7 +236,10 @@ def test_an_adapter_that_calls_its_parents_method_or_another_adapter(recording: 
         instrument(cache, name=name, **recording.providers)
     tiered.get("key")
     assert shape(recording) == ["cache lookup", "  cache lookup"]
-    assert recording.sums("llm_cache.backend.duration", "llm_cache.name") == {"tiered": 1, "loud": 1}
+    assert recording.sums("llm_cache.backend.duration", "llm_cache.name") == {
+        "tiered": 1,
+        "loud": 1,
+    }
 
 
 def test_the_adapter_itself_is_never_changed_and_its_class_is_put_back(

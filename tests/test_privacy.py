@@ -99,7 +99,12 @@ def test_every_failure(
     caplog.set_level(logging.DEBUG, "llm_cache_otel")
     client = make_client(provider, cache=AutoCache())
     instrument(client, name="failures", **recording.providers)
-    request: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User, **SECRETS}
+    request: dict[str, Any] = {
+        "model": MODEL,
+        "messages": MESSAGES,
+        "response_model": User,
+        **SECRETS,
+    }
     client.create(**request)
     provider.cues.add(Cue(answer={f"{MARK}-field": f"{MARK}-value"}))
     client.create(**{**request, "temperature": 0.3})

@@ -86,7 +86,8 @@ def flush(timeout: float = 5.0) -> bool:
     Raises:
         ValueError: `timeout` is not a positive number.
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+    number: object = timeout
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
     return _reporters.flush(timeout)
 
@@ -94,8 +95,12 @@ def flush(timeout: float = 5.0) -> bool:
 def _check_arguments(
     tracer_provider: object, meter_provider: object, name: object, settings: object
 ) -> None:
-    _check_provider("tracer_provider", "opentelemetry.trace.TracerProvider", "get_tracer", tracer_provider)
-    _check_provider("meter_provider", "opentelemetry.metrics.MeterProvider", "get_meter", meter_provider)
+    _check_provider(
+        "tracer_provider", "opentelemetry.trace.TracerProvider", "get_tracer", tracer_provider
+    )
+    _check_provider(
+        "meter_provider", "opentelemetry.metrics.MeterProvider", "get_meter", meter_provider
+    )
     if name is not None and not isinstance(name, str):
         raise TypeError(f"instrument(name=...) must be a string, not {_kind(name)}")
     if name is not None and not name.strip():
@@ -121,7 +126,7 @@ def _door_for(function: str, target: object) -> Door:
     if door is not None:
         return door
     mend = ""
-    if (type(target).__module__ or "").startswith("openai"):
+    if type(target).__module__.startswith("openai"):
         mend = " Hand it to instructor.from_openai(client) or instructor.patch(client) first."
     raise TypeError(f"{function}() was given {_kind(target)}; it accepts {_ACCEPTED}.{mend}")
 

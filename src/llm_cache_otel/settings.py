@@ -51,7 +51,9 @@ class Settings:
     digest_salt: str = field(default="", repr=False)
     exit_timeout: float = -1.0
 
-    def __init__(self, *, digest_salt: str | None = None, exit_timeout: float | None = None) -> None:
+    def __init__(
+        self, *, digest_salt: str | None = None, exit_timeout: float | None = None
+    ) -> None:
         environment = os.environ
         self._set("digest_salt", digest_salt, _checked_salt, _process_salt, environment)
         self._set("exit_timeout", exit_timeout, _checked_seconds, 2.0, environment)
@@ -78,7 +80,9 @@ def _resolve(
         try:
             return check(argument)
         except ValueError as error:
-            raise ValueError(f"Settings({name}=...) {error}; got {type(argument).__name__}") from None
+            raise ValueError(
+                f"Settings({name}=...) {error}; got {type(argument).__name__}"
+            ) from None
     variable = _PREFIX + name.upper()
     value = environment.get(variable)
     if value:

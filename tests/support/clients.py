@@ -12,9 +12,9 @@ import openai
 from google import genai
 from google.genai.types import HttpOptions
 from instructor.cache import BaseCache
-from support.models import MESSAGES, User
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from support.models import MESSAGES, User
 
 MakeClient = Callable[..., Any]
 KEY = "test-key"
@@ -112,7 +112,12 @@ _EXTRA: dict[str, dict[str, Any]] = {"from_anthropic": {"max_tokens": 100}}
 
 
 def make(
-    kind: str, provider: SimulatedProvider, *, asynchronous: bool = False, key: str = KEY, **kwargs: Any
+    kind: str,
+    provider: SimulatedProvider,
+    *,
+    asynchronous: bool = False,
+    key: str = KEY,
+    **kwargs: Any,
 ) -> Any:
     return MAKERS[kind](provider.url, key, asynchronous, **kwargs)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import instructor
 import openai
-from support.models import MESSAGES, User
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from support.models import MESSAGES, User
 
 MODEL = "gpt-4.1-mini"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Meter
@@ -110,9 +111,10 @@ class Metrics:
         if call.key is not None:
             provider = self._labels({names.GEN_AI_PROVIDER_NAME: call.provider})
             self._key_duration.record(call.key.interval.seconds, provider, context)
-        for step in (call.lookup and call.lookup.get, call.store and call.store.set):
-            if step is not None:
-                self.record_backend(step, context)
+        if call.lookup is not None and call.lookup.get is not None:
+            self.record_backend(call.lookup.get, context)
+        if call.store is not None and call.store.set is not None:
+            self.record_backend(call.store.set, context)
         for attempt in call.attempts:
             self._record_attempt(attempt)
 
@@ -149,7 +151,7 @@ class Metrics:
         """Count an error of our own; leans on nothing here that could be what failed."""
         self._errors.add(1, {names.INSTRUMENTATION_WHERE: where, names.ERROR_TYPE: error_type})
 
-    def _labels(self, values: dict[str, str | int | None]) -> Labels:
+    def _labels(self, values: Mapping[str, str | int | None]) -> Labels:
         labels: Labels = {}
         for name, value in values.items():
             bound = self._bounded.get(name)

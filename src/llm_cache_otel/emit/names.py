@@ -17,17 +17,17 @@ CREATE: Final = "create"
 CACHE_LOOKUP: Final = "cache lookup"
 CACHE_STORE: Final = "cache store"
 
-# Attributes: the response cache
+# Attributes of the response cache
 OUTCOME: Final = "llm_cache.outcome"
 REASON: Final = "llm_cache.reason"
 BACKEND: Final = "llm_cache.backend"
 NAME: Final = "llm_cache.name"
 KEY_DIGEST: Final = "llm_cache.key.digest"
-KEY_DURATION: Final = "llm_cache.key.duration"  # also the metric
+KEY_DURATION: Final = "llm_cache.key.duration"  # an attribute of spans, and a metric
 SCHEMA_DIGEST: Final = "llm_cache.schema.digest"
 TTL: Final = "llm_cache.ttl"
 NAMESPACE_SHARED: Final = "llm_cache.namespace.shared"
-SAVED_DURATION: Final = "llm_cache.saved.duration"  # also the metric
+SAVED_DURATION: Final = "llm_cache.saved.duration"  # an attribute of spans, and a metric
 ATTEMPTS: Final = "llm_cache.attempts"
 BYPASS_PART: Final = "llm_cache.bypass.part"
 HIT: Final = "llm_cache.hit"
@@ -35,12 +35,12 @@ ENTRY_SIZE: Final = "llm_cache.entry.size"
 OPERATION: Final = "llm_cache.operation"
 INSTRUMENTATION_WHERE: Final = "llm_cache.instrumentation.where"
 
-# Attributes: Instructor
+# Attributes of Instructor
 MODE: Final = "instructor.mode"
 RESPONSE_MODEL: Final = "instructor.response_model"
 PARSE_ERROR_TYPE: Final = "instructor.parse_error.type"
 
-# Attributes: semantic conventions
+# Attributes of the semantic conventions
 ERROR_TYPE: Final = "error.type"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
@@ -54,7 +54,7 @@ GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
 GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 
-# Metrics
+# Names of metrics
 REQUESTS: Final = "llm_cache.requests"
 REQUEST_DURATION: Final = "llm_cache.request.duration"
 BACKEND_DURATION: Final = "llm_cache.backend.duration"

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
@@ -25,16 +25,12 @@ from llm_cache_otel.emit.log import logger
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 
-class _Provider(Protocol):
-    def shutdown(self) -> object: ...
-
-
 def private_tracer_provider(resource: Resource | None, exit_timeout: float) -> TracerProvider:
     """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in _exporters("traces"):
         provider.add_span_processor(BatchSpanProcessor(exporter()))
-    _exits.add(provider, exit_timeout)
+    _shut_down_at_exit(provider, exit_timeout)
     return provider
 
 
@@ -45,7 +41,7 @@ def private_meter_provider(resource: Resource | None, exit_timeout: float) -> Me
         is_reader = isinstance(exporter, type) and issubclass(exporter, MetricReader)
         readers.append(exporter() if is_reader else PeriodicExportingMetricReader(exporter()))
     provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
-    _exits.add(provider, exit_timeout)
+    _shut_down_at_exit(provider, exit_timeout)
     return provider
 
 
@@ -69,7 +65,10 @@ def _exporters(signal: str) -> Iterator[Any]:
 
 
 def _otlp_exporter(signal: str) -> str:
-    for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+    for variable in (
+        f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ):
         protocol = os.environ.get(variable, "").strip()
         if protocol in _PROTOCOLS:
             return _PROTOCOLS[protocol]
@@ -81,48 +80,47 @@ def _otlp_exporter(signal: str) -> str:
     return _PROTOCOLS["grpc"]
 
 
-class _Exits:
-    """Shuts providers down at exit, waiting no longer than the longest of their timeouts.
+class _Exit:
+    """Shuts one process's providers down at exit, waiting no longer than their timeouts.
 
     With nobody listening an exporter would hold up exit for many seconds. The threads that shut down
     exist from the start, because Python starts none while it exits.
     """
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._exiting = threading.Event()
         self._waiting: list[tuple[threading.Thread, float]] = []
-        self._process = os.getpid()
-        self._registered = False
+        atexit.register(self._wait)
 
-    def add(self, provider: object, timeout: float) -> None:
-        if not self._registered or self._process != os.getpid():
-            self.__init__()
-            self._registered = True
-            atexit.register(self._exit, self._exiting, self._waiting, self._process)
+    @property
+    def is_of_this_process(self) -> bool:
+        return self._process == os.getpid()
+
+    def add(self, provider: TracerProvider | MeterProvider, timeout: float) -> None:
         thread = threading.Thread(
-            target=self._shut_down,
-            args=(cast("_Provider", provider), self._exiting),
-            name="llm_cache_otel-exit",
-            daemon=True,
+            target=self._shut_down, args=(provider,), name="llm_cache_otel-exit", daemon=True
         )
         thread.start()
         self._waiting.append((thread, timeout))
 
-    @staticmethod
-    def _shut_down(provider: _Provider, exiting: threading.Event) -> None:
-        exiting.wait()
+    def _shut_down(self, provider: TracerProvider | MeterProvider) -> None:
+        self._exiting.wait()
         provider.shutdown()
 
-    @staticmethod
-    def _exit(
-        exiting: threading.Event, waiting: list[tuple[threading.Thread, float]], process: int
-    ) -> None:
-        if process != os.getpid():
+    def _wait(self) -> None:
+        if not self.is_of_this_process:
             return
-        exiting.set()
+        self._exiting.set()
         started = time.monotonic()
-        for thread, timeout in waiting:
+        for thread, timeout in self._waiting:
             thread.join(max(0.0, started + timeout - time.monotonic()))
 
 
-_exits = _Exits()
+_exits: list[_Exit] = []
+
+
+def _shut_down_at_exit(provider: TracerProvider | MeterProvider, timeout: float) -> None:
+    if not _exits or not _exits[-1].is_of_this_process:
+        _exits.append(_Exit())
+    _exits[-1].add(provider, timeout)

@@ -79,7 +79,7 @@ class AdapterMethods:
             observed = self.get(cache)
             if observed is None or is_busy(cache):
                 return wrapped(*args, **kwargs)
-            make = lambda: _step(operation, observed, cache, (args, kwargs))  # noqa: E731
+            make = lambda: _step(operation, observed, cache, (args, kwargs))
             with Observing(observed.reporter.guard, f"cache {operation}", make) as seen:
                 value = wrapped(*args, **kwargs)
             return seen.returned(value)

@@ -111,7 +111,7 @@ def observed_async(call: Call, function: Callable[..., Any]) -> Callable[..., An
     return attempt
 
 
-class HookTap(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt ships no types for it
+class HookTap(wrapt.BaseObjectProxy[Any]):
     """The hooks of a call, and beside them ours: why an answer that arrived could not be used.
 
     Stands in for the hooks during one call only, so that the user's own object is never changed and

@@ -79,7 +79,7 @@ class BackendStep:
             self._entry_size = entry_size(value)
         self._finish(hit=hit, error=None)
 
-    def _finish(self, hit: bool | None, error: BaseException | None) -> None:
+    def _finish(self, *, hit: bool | None, error: BaseException | None) -> None:
         self._done(
             BackendFacts(
                 operation=self._operation,
@@ -117,7 +117,7 @@ class Tap:
         kwargs: dict[str, Any],
     ) -> Any:
         where = f"cache {operation}"
-        make = lambda: self._step(operation, self._cache, (args, kwargs))  # noqa: E731
+        make = lambda: self._step(operation, self._cache, (args, kwargs))
         with Observing(self._guard, where, make) as seen:
             value = method(*args, **kwargs)
         return seen.returned(value)

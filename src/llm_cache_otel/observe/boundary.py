@@ -15,7 +15,7 @@ Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
-class ObservedCreate(wrapt.FunctionWrapper):
+class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     """A `create` function that is observed; to everybody who asks, still the function it wraps.
 
     `client_cache_identity` reads `__self__` and closures of what it is given, so anything less than a

@@ -67,7 +67,9 @@ class _CreateDoor:
 
     def open(self, reporter: Reporter, name: str | None) -> None:
         create = getattr(self._holder, self._attribute)
-        asynchronous = isinstance(self._owner, AsyncInstructor) or inspect.iscoroutinefunction(create)
+        asynchronous = isinstance(self._owner, AsyncInstructor) or inspect.iscoroutinefunction(
+            create
+        )
         undo = ExitStack()
         observed = ObservedCreate(
             create, self._target(reporter, name, create), undo, asynchronous=asynchronous
@@ -123,7 +125,9 @@ class _PatchedDoor(_CreateDoor):
         super().__init__(client, completions, "create")
 
     def _target(self, reporter: Reporter, name: str | None, create: Any) -> Target:
-        return Target(reporter=reporter, name=name, sdk_client=self._owner, provider=None, mode=None)
+        return Target(
+            reporter=reporter, name=name, sdk_client=self._owner, provider=None, mode=None
+        )
 
 
 class _AdapterDoor:

@@ -62,4 +62,4 @@ def is_patched_create(create: Any) -> bool:
     """Whether a `create` is the function that `instructor.patch` puts in the SDK's place."""
     function = inspect.unwrap(create, stop=lambda f: hasattr(f, "__globals__"))
     module = getattr(function, "__globals__", {}).get("__name__", "")
-    return module.split(".")[0] == "instructor"
+    return str(module).split(".")[0] == "instructor"

@@ -33,7 +33,7 @@ _PROVIDER_OF_INSTRUCTOR_NAME = {
 _GENERATE_CONTENT = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
-_SETTINGS: Mapping[str, tuple[str, type[int] | type[float]]] = {
+_SETTINGS: Mapping[str, tuple[str, type[int | float]]] = {
     "temperature": ("temperature", float),
     "top_p": ("top_p", float),
     "top_k": ("top_k", int),
@@ -121,7 +121,7 @@ def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
 def _output_type(request: Mapping[str, Any]) -> str | None:
     """`json` where the request itself asks for JSON; a tool call is no output format."""
     formats = (request.get("response_format"), _read(request.get("text"), "format"))
-    if any(_read(format, "type") in ("json_object", "json_schema") for format in formats):
+    if any(_read(wanted, "type") in ("json_object", "json_schema") for wanted in formats):
         return "json"
     mime_type = _read(request.get("config"), "response_mime_type")
     return "json" if mime_type == "application/json" else None

@@ -86,7 +86,7 @@ def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: 
     call = current_call.get()
     if call is None:
         return wrapped(*args, **kwargs)
-    make = lambda: _Retry(call, kwargs, attempt.observed)  # noqa: E731
+    make = lambda: _Retry(call, kwargs, attempt.observed)
     with Observing(call.guard, "retry", make) as seen:
         result = wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
     return seen.returned(result)
@@ -98,7 +98,7 @@ async def _retry_async(
     call = current_call.get()
     if call is None:
         return await wrapped(*args, **kwargs)
-    make = lambda: _Retry(call, kwargs, attempt.observed_async)  # noqa: E731
+    make = lambda: _Retry(call, kwargs, attempt.observed_async)
     with Observing(call.guard, "retry", make) as seen:
         result = await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
     return seen.returned(result)
@@ -135,7 +135,7 @@ class Seams:
                 self._undo.close()
 
 
-class _Seam(wrapt.FunctionWrapper):
+class _Seam(wrapt.FunctionWrapper[..., Any]):
     """One of Instructor's functions, watched."""
 
 

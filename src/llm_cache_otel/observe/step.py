@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from llm_cache_otel.facts import Scope
@@ -91,7 +91,7 @@ class Observing:
         self._make = make
         self.step: Any | None = None
 
-    def __enter__(self) -> Observing:
+    def __enter__(self) -> Self:
         with self.guard(self._where):
             self.step = self._make()
         if self.step is not None:

@@ -53,10 +53,7 @@ def _sync(
     stream: Generator[Any, Any, Any], guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None
 ) -> Generator[Any, Any, Any]:
     try:
-        if on_chunk is None:
-            result = yield from stream
-        else:
-            result = yield from _noting(stream, guard, on_chunk)
+        result = yield from (stream if on_chunk is None else _noting(stream, guard, on_chunk))
     except GeneratorExit:
         _end(guard, on_end, None)
         raise

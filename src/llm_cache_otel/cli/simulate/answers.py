@@ -7,15 +7,28 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_WORDS = "amber birch cedar delta ember fjord grove heath iris juniper larch maple".split()
+_WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heath",
+    "iris",
+    "juniper",
+    "larch",
+    "maple",
+]
 _ITEMS = 3
 
 
 def answer_for(schema: Schema, seed: str) -> Any:
     """A value that validates against `schema`, the same for the same `seed`.
 
-    Knows what Pydantic writes: `$ref`, `$defs`, `enum`, `const`, `anyOf`, `allOf`, arrays and objects, bounds
-    of numbers and lengths of strings.
+    Knows what Pydantic writes: `$ref`, `$defs`, `enum`, `const`, `anyOf`, `allOf`, arrays and
+    objects, bounds of numbers and lengths of strings.
     """
     return _value(schema, schema.get("$defs", {}), random.Random(seed))
 
@@ -23,28 +36,30 @@ def answer_for(schema: Schema, seed: str) -> Any:
 def _value(schema: Schema, definitions: dict[str, Schema], rng: random.Random) -> Any:
     if "$ref" in schema:
         return _value(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions, rng)
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return rng.choice(schema["enum"])
-    for combined in ("anyOf", "oneOf", "allOf"):
-        if schema.get(combined):
-            return _value(schema[combined][0], definitions, rng)
+    if "enum" in schema or "const" in schema:
+        return rng.choice(schema.get("enum") or [schema["const"]])
+    alternatives = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+    if alternatives:
+        return _value(alternatives[0], definitions, rng)
     kind = str(schema.get("type", "object")).lower()
+    if kind == "object":
+        properties = schema.get("properties", {})
+        return {name: _value(part, definitions, rng) for name, part in properties.items()}
+    if kind == "array":
+        count = schema.get("minItems") or min(_ITEMS, schema.get("maxItems", _ITEMS))
+        items = schema.get("items", {"type": "string"})
+        return [_value(items, definitions, rng) for _ in range(count)]
+    return _scalar(kind, schema, rng)
+
+
+def _scalar(kind: str, schema: Schema, rng: random.Random) -> Any:
     match kind:
-        case "object":
-            properties = schema.get("properties", {})
-            return {name: _value(part, definitions, rng) for name, part in properties.items()}
-        case "array":
-            count = schema.get("minItems") or min(_ITEMS, schema.get("maxItems", _ITEMS))
-            items = schema.get("items", {"type": "string"})
-            return [_value(items, definitions, rng) for _ in range(count)]
         case "integer":
             return rng.randint(*_bounds(schema))
         case "number":
             return float(rng.randint(*_bounds(schema)))
         case "boolean":
-            return rng.random() < 0.5
+            return rng.choice([True, False])
         case "null":
             return None
         case _:

@@ -16,7 +16,12 @@ _CREATED = 1_760_000_000
 
 
 def error(exchange: Exchange) -> Response:
-    detail = {"message": exchange.cue.message, "type": "simulated_error", "code": None, "param": None}
+    detail = {
+        "message": exchange.cue.message,
+        "type": "simulated_error",
+        "code": None,
+        "param": None,
+    }
     return exchange.error({"error": detail})
 
 
@@ -51,7 +56,8 @@ def _first_tool(body: Json) -> Json | None:
 def _format_schema(response_format: Any) -> Json | None:
     if not isinstance(response_format, dict) or response_format.get("type") == "text":
         return None
-    return response_format.get("json_schema", {}).get("schema", {"type": "object"})
+    schema: Json = response_format.get("json_schema", {}).get("schema", {"type": "object"})
+    return schema
 
 
 def _tool_call(exchange: Exchange, tool: Json, arguments: str) -> Json:
@@ -102,7 +108,9 @@ def responses(exchange: Exchange) -> Response:
     text = exchange.answer(tool["parameters"] if tool else None)
     if exchange.body.get("stream"):
         return exchange.event_stream(_response_events(exchange, tool, text))
-    return JSONResponse(_response(exchange, "completed", [_output_item(exchange, tool, text)], text))
+    return JSONResponse(
+        _response(exchange, "completed", [_output_item(exchange, tool, text)], text)
+    )
 
 
 def _output_item(exchange: Exchange, tool: Json | None, text: str) -> Json:
@@ -158,7 +166,13 @@ def _response_events(exchange: Exchange, tool: Json | None, text: str) -> Iterat
         {"type": "response.created", "response": _response(exchange, "in_progress", [], None)},
         {"type": "response.output_item.added", "output_index": 0, "item": item},
         *({"type": f"{kind}.delta", "delta": piece, **place} for piece in chunks(text)),
-        {"type": f"{kind}.done", "arguments": text, "text": text, "name": item.get("name"), **place},
+        {
+            "type": f"{kind}.done",
+            "arguments": text,
+            "text": text,
+            "name": item.get("name"),
+            **place,
+        },
         {"type": "response.output_item.done", "output_index": 0, "item": item},
         {
             "type": "response.completed",

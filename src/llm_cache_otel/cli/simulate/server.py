@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Self
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,13 +20,16 @@ Speak = Callable[[Exchange], Response]
 
 
 class SimulatedProvider:
-    """Serves on a free loopback port: `with SimulatedProvider() as provider: provider.openai_url`.
+    """Serves on a loopback port: `with SimulatedProvider() as provider: provider.openai_url`.
 
-    `latency` is how many seconds a request takes when no cue says otherwise. `ledger` has what was
-    asked and answered, `cues` what to do with the requests to come.
+    `latency` is how many seconds a request takes when no cue says otherwise, `port` 0 any free one.
+    `ledger` has what was asked and answered, `cues` what to do with the requests to come.
+
+    Raises:
+        OSError: the port is taken.
     """
 
-    def __init__(self, *, latency: float = 0.0) -> None:
+    def __init__(self, *, latency: float = 0.0, port: int = 0) -> None:
         self.ledger = Ledger()
         self.cues = Cues(default=Cue(delay=latency))
         routes = [
@@ -43,7 +47,7 @@ class SimulatedProvider:
                 gemini_api.error,
             ),
         ]
-        self._server = ThreadedServer(Starlette(routes=routes))
+        self._server = ThreadedServer(Starlette(routes=routes), port=port)
 
     @property
     def url(self) -> str:
@@ -54,7 +58,7 @@ class SimulatedProvider:
         """What `base_url` or `OPENAI_BASE_URL` has to be."""
         return f"{self.url}/v1"
 
-    def __enter__(self) -> SimulatedProvider:
+    def __enter__(self) -> Self:
         self._server.start()
         return self
 

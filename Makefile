@@ -1,0 +1,49 @@
+# Each target does all of its own set-up, in a private virtual environment; Python and pip are all it
+# needs. PYTHON=python3.12 picks another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   hits and misses of a real client, arriving at a real OTLP receiver"
+	@echo "make test   lint, types, and every test"
+	@echo "make lint   ruff, mypy and the rooms of the house"
+	@echo "make bench  what watching costs, beside bare Instructor and a peer"
+	@echo "make clean  remove the virtual environment and caches"
+
+demo: $(VENV)/.cli
+	@$(BIN)/llm-cache-otel demo
+
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.*
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.cli: $(BIN)/python $(SOURCES)
+	@echo "Setting up $(VENV), once …"
+	@$(INSTALL) --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python $(SOURCES)
+	@echo "Setting up $(VENV) for development, once …"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.cli
