@@ -1,0 +1,83 @@
+"""Every example runs as it stands, and a receiver gets what its text promises."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_cache_otel.cli.receiver import OtlpReceiver
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str, receiver: OtlpReceiver, **environment: str) -> None:
+    kept = {
+        variable: value
+        for variable, value in os.environ.items()
+        if not variable.startswith(("OTEL_", "OPENAI_"))
+    }
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_endpoint}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        env={**kept, **endpoint, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def outcomes(receiver: OtlpReceiver, **where: str) -> dict[str, float]:
+    metrics = receiver.metrics()
+    return {
+        outcome: metrics.total("llm_cache.requests", {"llm_cache.outcome": outcome, **where})
+        for (outcome,) in metrics.values("llm_cache.requests", "llm_cache.outcome")
+    }
+
+
+def test_quickstart() -> None:
+    with OtlpReceiver() as receiver:
+        run("quickstart.py", receiver)
+        assert outcomes(receiver) == {"hit": 1, "miss": 2}
+
+
+def test_quickstart_async() -> None:
+    with OtlpReceiver() as receiver:
+        run("quickstart_async.py", receiver)
+        assert outcomes(receiver, **{"llm_cache.name": "cities"}) == {"hit": 3, "miss": 3}
+
+
+def test_shared_redis(tmp_path: Path) -> None:
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    redis = subprocess.Popen(
+        [server, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert redis.stdout is not None
+        assert any("Ready to accept connections" in line for line in redis.stdout)
+        with OtlpReceiver() as receiver:
+            for _ in range(2):
+                run("shared_redis.py", receiver, REDIS_URL=f"redis://127.0.0.1:{port}/0")
+            assert outcomes(receiver, **{"llm_cache.backend": "redis"}) == {"hit": 2, "miss": 2}
+    finally:
+        redis.terminate()
+        redis.communicate()
+
+
+def test_every_example_is_run_here() -> None:
+    tested = {"quickstart.py", "quickstart_async.py", "shared_redis.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested | {"offline.py"}
