@@ -4,16 +4,18 @@ One run measures four contenders, each in a process of its own so that nothing t
 patches reaches another: bare Instructor, bare Instructor once more (its distance from 1 is the
 error of the measurement), the same client handed to `llm_cache_otel.instrument`, and the same
 client under `openinference-instrumentation-instructor`. The processes take turns, one round each
-and in shuffled order, so that a slow minute of the machine is slow for all of them. What counts is
-the ratio to bare Instructor's round of the same turn; absolute times are for information.
+and in shuffled order, so that a slow minute of the machine is slow for all of them; and they are
+started anew several times, because two processes that do the same differ by a percent or two for
+as long as they live. What counts is the ratio to bare Instructor's round of the same turn: its
+median over all turns, and the quartiles. Absolute times are for information.
 
 Two numbers are taken of each round:
 
-- wall: what the caller of `create` waited, per call. A round records fewer spans than the batch
-  span processor exports by itself, so encoding is rarely in it.
-- CPU: what the whole process consumed, per call, exporting included: the round is over when all
-  its spans, and the metrics once, have been encoded as OTLP protobuf. A program collects metrics
-  every 60 seconds by default, not after a fraction of one, so this is a little dearer than life.
+- wall: what the caller of `create` waited, per call. A round records fewer spans than make the
+  batch span processor export by itself, so encoding is rarely in it.
+- CPU: what the whole process consumed, per call, exporting included: a round is over when all its
+  spans, and the metrics once, have been encoded as OTLP protobuf. By default a program collects
+  its metrics once a minute, not after half a second, so this is a little dearer than life.
 
 The provider answers from within the process and at once. A miss is therefore measured against
 Instructor and the SDK alone; against a real provider the same cost is a tiny part of the call.

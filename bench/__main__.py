@@ -10,12 +10,13 @@ _CALLS = {"hit": 240, "miss": 40}
 _QUICK_CALLS = {"hit": 60, "miss": 10}
 """Calls of a round. Of none does any contender record 512 spans, a batch: see the package."""
 
-_TURNS, _QUICK_TURNS, _MOST_TURNS = 30, 4, 1_000
+_TURNS = 4
+_HEATS, _QUICK_HEATS, _MOST_HEATS = 6, 1, 1_000
 
 
 def main() -> int:
     options = _parser().parse_args()
-    turns = _QUICK_TURNS if options.quick else options.turns
+    heats = _QUICK_HEATS if options.quick else options.heats
     calls = _QUICK_CALLS if options.quick else _CALLS
     try:
         from rich.console import Console
@@ -25,14 +26,16 @@ def main() -> int:
         from bench.report import conditions, save, show
         from bench.summary import summarize
 
-        under = conditions(shlex.join(["python", "-m", "bench", *sys.argv[1:]]), turns, calls)
+        under = conditions(
+            shlex.join(["python", "-m", "bench", *sys.argv[1:]]), heats, _TURNS, calls
+        )
     except ModuleNotFoundError as error:  # a module or, from the versions, a distribution
         print(f"bench: {error.name} is not installed", file=sys.stderr)
         return 1
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("measuring", total=turns)
-            rounds = race(turns, calls, lambda: progress.advance(task))
+            task = progress.add_task("measuring", total=heats * _TURNS)
+            rounds = race(heats, _TURNS, calls, lambda: progress.advance(task))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -56,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="a few seconds, and rough")
     length.add_argument(
-        "--turns",
-        type=_turns,
-        default=_TURNS,
+        "--heats",
+        type=_heats,
+        default=_HEATS,
         metavar="N",
-        help="rounds of hits and of misses for each contender (default: %(default)s)",
+        help="how often to begin again with new processes (default: %(default)s)",
     )
     parser.add_argument(
         "--save", action="store_true", help="keep the result as a JSON file in bench/results"
@@ -68,11 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _turns(text: str) -> int:
-    if text.isascii() and text.isdigit() and 2 <= int(text) <= _MOST_TURNS:
+def _heats(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_HEATS:
         return int(text)
     raise argparse.ArgumentTypeError(
-        f"must be a whole number from 2 to {_MOST_TURNS}, not {text!r}"
+        f"must be a whole number from 1 to {_MOST_HEATS}, not {text!r}"
     )
 
 

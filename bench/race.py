@@ -19,7 +19,7 @@ CONTENDERS = ("bare", "bare again", "llm-cache-otel", "openinference")
 _ROOT = Path(__file__).resolve().parent.parent
 
 # Each of these would change what is measured, for one contender or for all.
-_FOREIGN_SETTINGS = ("OTEL_", "LLM_CACHE_OTEL_", "OPENINFERENCE_", "OPENAI_", "PYTHON")
+_FOREIGN_SETTINGS = ("OTEL_", "LLM_CACHE_OTEL_", "OPENINFERENCE_", "OPENAI_")
 
 
 class BenchError(Exception):
@@ -28,8 +28,9 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Round:
-    """One contender's round of a turn: seconds per call."""
+    """One contender's round of a turn; times are in seconds per call."""
 
+    heat: int
     turn: int
     case: str
     contender: str
@@ -85,22 +86,23 @@ class Worker:
 
 
 def race(
-    turns: int, calls: dict[str, int], turn_is_over: Callable[[], object] = lambda: None
+    heats: int, turns: int, calls: dict[str, int], turn_is_over: Callable[[], object]
 ) -> list[Round]:
-    """Every contender's rounds, `turns` of each case; `calls` says how many calls make a round.
+    """Every contender's rounds: in each heat new processes, which take `turns` turns of each case.
 
-    Raises `BenchError` if a contender did not do what it
+    `calls` says how many calls make a round. Raises `BenchError` if a contender did not do what it
     is measured for.
     """
     rounds: list[Round] = []
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name)) for name in CONTENDERS}
-        for worker in workers.values():
-            worker.wait_until_ready()
-        for turn in range(turns):
-            for case in CASES:
-                for name in random.sample(CONTENDERS, len(CONTENDERS)):
-                    measured = workers[name].measure(case, calls[case])
-                    rounds.append(Round(turn, case, name, measured["wall"], measured["cpu"]))
-            turn_is_over()
+    for heat in range(heats):
+        with ExitStack() as stack:
+            workers = {name: stack.enter_context(Worker(name)) for name in CONTENDERS}
+            for worker in workers.values():
+                worker.wait_until_ready()
+            for turn in range(turns):
+                for case in CASES:
+                    for name in random.sample(CONTENDERS, len(CONTENDERS)):
+                        measured = workers[name].measure(case, calls[case])
+                        rounds.append(Round(heat, turn, case, name, **measured))
+                turn_is_over()
     return rounds

@@ -31,11 +31,12 @@ DISTRIBUTIONS = (
 )
 
 
-def conditions(command: str, turns: int, calls: dict[str, int]) -> dict[str, Any]:
+def conditions(command: str, heats: int, turns: int, calls: dict[str, int]) -> dict[str, Any]:
     """What somebody needs to know in order to judge the numbers, or to take them again."""
     return {
         "command": command,
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "heats": heats,
         "turns": turns,
         "calls_per_round": calls,
         "cores": len(os.sched_getaffinity(0))
@@ -50,7 +51,13 @@ def conditions(command: str, turns: int, calls: dict[str, int]) -> dict[str, Any
 
 def show(lines: Sequence[Line], under: dict[str, Any], console: Console) -> None:
     """The table: medians, and in brackets the quartiles; below it, how it was taken."""
-    table = Table(box=SIMPLE_HEAD, title="What a call of create costs", title_justify="left")
+    table = Table(
+        title="What a call of create costs",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for heading in ("case", "contender"):
         table.add_column(heading, no_wrap=True)
     for heading in ("wall / bare", "CPU / bare", "wall µs", "CPU µs"):
@@ -67,9 +74,10 @@ def show(lines: Sequence[Line], under: dict[str, Any], console: Console) -> None
         )
     console.print(table)
     versions = ", ".join(f"{name} {number}" for name, number in under["versions"].items())
-    sizes = " and ".join(f"{calls} {case}" for case, calls in under["calls_per_round"].items())
+    sizes = under["calls_per_round"].items()
+    rounds = " and ".join(f"{calls} calls ({case})" for case, calls in sizes)
     console.print(
-        f"{under['command']}: {under['turns']} turns of {sizes} calls per contender; "
+        f"{under['command']}: heats {under['heats']}, turns {under['turns']}, rounds of {rounds}; "
         f"{under['cores']} cores, {under['platform']}, load before {under['load_before']}; "
         f"{versions}",
         highlight=False,
@@ -79,7 +87,7 @@ def show(lines: Sequence[Line], under: dict[str, Any], console: Console) -> None
 def _cell(line: Line, ratio: Ratio) -> str:
     if line.contender == BASELINE:
         return "1"
-    return f"{ratio.median:.3f} ({ratio.lower:.3f}, {ratio.upper:.3f})"
+    return f"{ratio.median:.3f} ({ratio.lower:.3f}-{ratio.upper:.3f})"
 
 
 def save(lines: Sequence[Line], rounds: Sequence[Round], under: dict[str, Any]) -> Path:

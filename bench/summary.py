@@ -33,12 +33,12 @@ class Line:
 
 
 def summarize(rounds: Iterable[Round]) -> list[Line]:
-    by_place = {(one.case, one.contender, one.turn): one for one in rounds}
-    turns = range(1 + max(turn for _, _, turn in by_place))
+    by_place = {(one.heat, one.turn, one.case, one.contender): one for one in rounds}
+    turns = dict.fromkeys((heat, turn) for heat, turn, _, _ in by_place)
 
     def line(case: str, contender: str) -> Line:
-        own = [by_place[case, contender, turn] for turn in turns]
-        bare = [by_place[case, BASELINE, turn] for turn in turns]
+        own = [by_place[*turn, case, contender] for turn in turns]
+        bare = [by_place[*turn, case, BASELINE] for turn in turns]
         return Line(
             case,
             contender,
