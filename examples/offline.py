@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
 
-
 _PORT = 8765  # a steady address: the provider's address is part of Instructor's cache keys
 
 

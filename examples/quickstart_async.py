@@ -1,6 +1,6 @@
 """The same for an async client: one line, whichever kind.
 
-    python examples/quickstart_async.py
+python examples/quickstart_async.py
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ async def main() -> None:
     )
 
     async def describe(place: str) -> City:
-        messages = [{"role": "user", "content": f"Which city is {place}?"}]
-        return await client.create(response_model=City, messages=messages)
+        question = f"Which city is {place}?"
+        return await client.create(
+            response_model=City, messages=[{"role": "user", "content": question}]
+        )
 
     for _ in range(2):  # the second time everything comes from the cache
         cities = await asyncio.gather(*(describe(place) for place in ("Paris", "Rome", "Lima")))

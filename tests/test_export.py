@@ -83,7 +83,11 @@ def test_what_arrives_equals_what_was_emitted(
         there = received[f"{span.context.span_id:016x}"]
         assert there.trace_id == f"{span.context.trace_id:032x}"
         assert there.parent_span_id == (f"{span.parent.span_id:016x}" if span.parent else None)
-        assert (there.name, there.kind, there.scope) == (span.name, span.kind.name, "llm_cache_otel")
+        assert (there.name, there.kind, there.scope) == (
+            span.name,
+            span.kind.name,
+            "llm_cache_otel",
+        )
         assert (there.start_ns, there.end_ns) == (span.start_time, span.end_time)
         assert dict(there.attributes) == dict(span.attributes or {})
         assert there.is_error == (span.status.status_code.name == "ERROR")
@@ -179,7 +183,9 @@ def test_a_private_pipeline_from_the_standard_variables(
 ) -> None:
     over_http = protocol == "http/protobuf"
     environment = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http_endpoint if over_http else receiver.grpc_endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http_endpoint
+        if over_http
+        else receiver.grpc_endpoint,
         "OTEL_SERVICE_NAME": "shop",
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=tests",
         **({} if protocol is None else {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}),
@@ -274,7 +280,9 @@ def test_a_pipeline_that_can_not_be_built_does_not_stop_the_program(
 
 def test_flush_sends_what_there_is(provider: SimulatedProvider, receiver: OtlpReceiver) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_endpoint}
-    after = "import os\nprint('flushed', flush(10), flush=True)\nos._exit(0)  # as a frozen function"
+    after = (
+        "import os\nprint('flushed', flush(10), flush=True)\nos._exit(0)  # as a frozen function"
+    )
     done = run(provider, environment, after=after)
     assert done.stdout.split() == ["flushed", "True"]
     assert outcomes(receiver) == {"hit": 2, "miss": 1}

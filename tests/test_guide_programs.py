@@ -121,5 +121,7 @@ def test_a_changed_schema_is_another_entry_and_another_digest(recording: Recordi
         client.create(messages=QUESTION, response_model=model)
 
     assert outcomes(recording) == ["miss", "miss"]
-    digests = {span.attributes["llm_cache.schema.digest"] for span in recording.spans("create Book")}
+    digests = {
+        span.attributes["llm_cache.schema.digest"] for span in recording.spans("create Book")
+    }
     assert len(digests) == 2
