@@ -81,7 +81,9 @@ def uninstrument(target: T) -> T:
 def flush(timeout: float = 5.0) -> bool:
     """Send everything recorded so far, for instance before a function is frozen between calls.
 
-    Waits at most `timeout` seconds; `False` if something could not be sent by then.
+    Waits at most `timeout` seconds; `False` if that was not enough. `True` says that everything was
+    handed to the exporters and that they are done with it: what a Collector refused, the OpenTelemetry SDK
+    reports in its log only.
 
     Raises:
         ValueError: `timeout` is not a positive number.

@@ -24,4 +24,7 @@ def main() -> None:
 
     from llm_cache_otel.cli.app import app
 
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # not every terminal has a µ
     app()

@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(*, wanted: bool) -> None:
     if wanted:
         print(__version__)
         raise typer.Exit
@@ -24,6 +24,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def llm_cache_otel(
+    *,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
@@ -38,8 +39,8 @@ def demo(
 ) -> None:
     """Make cached calls of a simulated provider, and show what telemetry arrives.
 
-    Needs no API key and no network. What arrives is shown here, by an OTLP receiver of the demo's
-    own; or it is sent to your collector, if OTEL_EXPORTER_OTLP_ENDPOINT says where that is.
+    Needs no API key and no network. An OTLP receiver of the demo's own takes
+    what arrives; or a collector of yours does, at OTEL_EXPORTER_OTLP_ENDPOINT.
     """
     from llm_cache_otel.cli.demo import run_demo
 

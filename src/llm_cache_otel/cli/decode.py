@@ -85,11 +85,11 @@ def _measured(
 ) -> float | Histogram:
     if isinstance(point, NumberDataPoint):
         return point.as_int if point.HasField("as_int") else point.as_double
-    explicit = isinstance(point, HistogramDataPoint)
+    buckets = _explicit(point) if isinstance(point, HistogramDataPoint) else _exponential(point)
     return Histogram(
         count=point.count,
         sum=point.sum,
-        buckets=dict(_explicit(point) if explicit else _exponential(point)),
+        buckets=dict(buckets),
         least=point.min if point.HasField("min") else None,
         most=point.max if point.HasField("max") else None,
     )

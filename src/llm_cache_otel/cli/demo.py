@@ -20,6 +20,7 @@ _ANSWER = Cue(delay=_LATENCY)
 _UNUSABLE_ANSWER = Cue(answer={}, delay=_LATENCY)
 _REQUESTS_PER_RETRY = 12
 _ARRIVAL_TIMEOUT = 5.0
+_INTERRUPTED = 130  # what shells expect: 128 and the signal's number
 
 
 def run_demo(calls: int) -> int:
@@ -34,6 +35,9 @@ def run_demo(calls: int) -> int:
     except StageFailed as failure:
         demo_report.show_failure(console, failure, destination)
         return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        return _INTERRUPTED
     demo_report.show_where_to_look(console, destination)
     return 0
 
@@ -64,7 +68,7 @@ def _make(calls: int, environment: Mapping[str, str], console: Console) -> Done:
         ) as directory,
     ):
         stages = stages_of(calls, provider.openai_url, directory)
-        # One for each request that the first stage makes at the least, so none is left for a later one.
+        # No more than the first stage makes requests at the least, so that all are used up in it.
         cues = [_cue(request) for request in range(stages[0].prompts)]
         provider.cues.add(*cues)
         made = run_stages(stages, environment, console)

@@ -22,6 +22,7 @@ from llm_cache_otel.facts import Outcome
 _MOST_ERROR_LINES = 10
 _SPANS_OF_MISS = 4  # create, its lookup, one attempt and its store
 _SPANS_OF_HIT = 2
+_IN_PROMETHEUS = f"{names.REQUESTS.replace('.', '_')}_total"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def checks_of(done: Done, metrics: ReceivedMetrics) -> list[Check]:
     return [
         Check("calls", done.calls, metrics.total(names.REQUESTS)),
         Check("requests at the provider", done.requests, attempts),
-        Check("calls without a request: hits", never_sent, hits),
+        Check("calls served without one: hits", never_sent, hits),
     ]
 
 
@@ -62,9 +63,9 @@ def agree(checks: Sequence[Check]) -> bool:
 
 
 def introduce(console: Console, destination: Destination | None) -> None:
-    where = "a receiver of the demo's own" if destination is None else escape(destination.endpoints)
+    where = "a local receiver" if destination is None else escape(destination.endpoints)
     console.print(
-        "[bold]Cached Instructor calls of a simulated provider[/], their telemetry sent over OTLP to "
+        "[bold]Cached Instructor calls of a simulated provider[/], with telemetry over OTLP to "
         f"{where}."
     )
     console.print()
@@ -128,13 +129,9 @@ def show_where_to_look(console: Console, destination: Destination) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     for signal, endpoint, what in (
         ("traces", destination.traces, f"{names.OUTCOME} = {Outcome.MISS.value}"),
-        (
-            "metrics",
-            destination.metrics,
-            f"{names.REQUESTS}, in Prometheus llm_cache_requests_total",
-        ),
+        ("metrics", destination.metrics, f"{names.REQUESTS}, in Prometheus {_IN_PROMETHEUS}"),
     ):
-        found = escape(endpoint) if endpoint else "not sent: no endpoint is set"
+        found = escape(endpoint) if endpoint else "not sent, as your OTEL_* variables have it"
         table.add_row(signal, found, what if endpoint else "")
     _section(console, f"Sent, with service.name = {SERVICE_NAME}. What to look for:", table)
 
@@ -161,12 +158,12 @@ def show_one_line(console: Console) -> None:
     console.print("    client = [bold]llm_cache_otel.instrument(client)[/]")
     console.print()
     console.print(
-        "Telemetry then goes to the OpenTelemetry providers that the program has set up, or else to "
-        "OTEL_EXPORTER_OTLP_ENDPOINT."
+        "Telemetry then goes to the OpenTelemetry providers that the program has set up, or else "
+        "to OTEL_EXPORTER_OTLP_ENDPOINT."
     )
 
 
 def _section(console: Console, title: str, content: RenderableType) -> None:
-    console.print(title, style="bold")
+    console.rule(f"[bold]{title}[/]", align="left", style="dim")
     console.print()
     console.print(Padding(content, (0, 0, 1, 2), expand=False))

@@ -102,6 +102,7 @@ def _run(
             exit_code = process.wait()
         except BaseException:
             process.kill()
+            process.wait()  # or it would go on in a directory that is being removed
             raise
         if exit_code:
             stderr.seek(0)

@@ -1,7 +1,7 @@
 """One process of the demo, and what a user's program looks like: a cached client, instrumented.
 
-Run as `python -m llm_cache_otel.cli.demo_worker`, it writes a line `call` for every call that it has
-made, and exits with `NOT_DELIVERED` if not all of its telemetry could be sent.
+Run as `python -m llm_cache_otel.cli.demo_worker`, it writes a line `call` for every call that it
+has made, and exits with `NOT_DELIVERED` if not all of its telemetry could be sent.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _client(base_url: str, disk: Path | None) -> instructor.Instructor:
     return instructor.from_provider(
         MODEL,
         cache=DiskCache(str(disk)),
-        # Without one, Instructor gives every client a namespace of its own, and no other process hits.
+        # Without one every client gets a namespace of its own, and no other process hits.
         cache_namespace="demo",
         base_url=base_url,
         api_key="simulated",

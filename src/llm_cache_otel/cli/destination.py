@@ -8,12 +8,12 @@ from dataclasses import dataclass
 SERVICE_NAME = "llm-cache-otel-demo"
 
 _LOOPBACK = "127.0.0.1,localhost"
-_KEPT = ("OTEL_EXPORTER_OTLP_", "OTEL_RESOURCE_ATTRIBUTES")
+_KEPT = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_", "OTEL_RESOURCE_ATTRIBUTES")
 
 
 @dataclass(frozen=True)
 class Destination:
-    """The user's own endpoints as `OTEL_*` variables name them; `None` where a signal goes nowhere."""
+    """The user's own endpoints, as `OTEL_*` variables have them; `None` for a signal not sent."""
 
     traces: str | None
     metrics: str | None
@@ -29,7 +29,7 @@ class Destination:
         return " and ".join(dict.fromkeys(filter(None, (self.traces, self.metrics))))
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """For processes that send there: how to is the user's to say, what and how much is the demo's."""
+        """For processes that send there: how, the user has said; what, is the demo's to say."""
         signals = {"TRACES": self.traces, "METRICS": self.metrics}
         return {
             **{name: value for name, value in environment.items() if _is_kept(name)},
@@ -62,7 +62,7 @@ def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def receiver_environment(environment: Mapping[str, str], endpoint: str) -> dict[str, str]:
-    """For processes that send over gRPC to a receiver on this machine, and whatever is set otherwise."""
+    """For processes that send over gRPC to a receiver on this machine, whatever else is set."""
     return {
         **{
             name: value

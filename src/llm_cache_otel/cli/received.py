@@ -146,7 +146,7 @@ class ReceivedMetrics:
         self.points = points
 
     def matching(self, metric: str, where: Attributes | None = None) -> list[Point]:
-        """Points of a metric whose attributes have these values; `None` stands for an absent one."""
+        """Points of a metric whose attributes have these values; `None` is an absent one's."""
         wanted = (where or {}).items()
         return [
             point

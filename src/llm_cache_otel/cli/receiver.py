@@ -9,7 +9,6 @@ from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -28,7 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from llm_cache_otel.cli import decode
@@ -61,8 +60,8 @@ class OtlpReceiver:
             ),
         )
         traces, metrics = _Traces(self.store), _Metrics(self.store)
-        add_TraceServiceServicer_to_server(traces, self._grpc)
-        add_MetricsServiceServicer_to_server(metrics, self._grpc)
+        add_TraceServiceServicer_to_server(traces, self._grpc)  # type: ignore[no-untyped-call]
+        add_MetricsServiceServicer_to_server(metrics, self._grpc)  # type: ignore[no-untyped-call]
         try:
             self._grpc_port = self._grpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
         except RuntimeError as error:
@@ -91,7 +90,7 @@ class OtlpReceiver:
         return self.store.metrics()
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
-        """Whether `condition()` came to hold within `timeout` seconds; asked whenever something arrives."""
+        """Whether `condition()` came to hold within `timeout` seconds, as things arrived."""
         return self.store.wait_for(condition, timeout)
 
     def __enter__(self) -> Self:
@@ -130,17 +129,13 @@ def _route(path: str, kind: type[_Request], export: Callable[[_Request], Message
     async def endpoint(request: Request) -> Response:
         body = await request.body()
         if request.headers.get("content-type", "").split(";")[0] != _PROTOBUF:
-            return _answer(Status(message=f"only {_PROTOBUF} is understood"), 415)
+            return PlainTextResponse(f"only {_PROTOBUF} is understood", 415)
         try:
             if request.headers.get("content-encoding", "identity") != "identity":
                 body = zlib.decompress(body, _GZIP_OR_ZLIB)
             message = kind.FromString(body)
         except (DecodeError, zlib.error) as error:
-            return _answer(Status(message=f"the body could not be read: {error}"), 400)
-        return _answer(export(message), 200)
+            return PlainTextResponse(f"the body could not be read: {error}", 400)
+        return Response(export(message).SerializeToString(), media_type=_PROTOBUF)
 
     return Route(path, endpoint, methods=["POST"])
-
-
-def _answer(message: Message, status: int) -> Response:
-    return Response(message.SerializeToString(), status, media_type=_PROTOBUF)

@@ -35,7 +35,10 @@ class ThreadedServer:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="llm_cache_otel-server", daemon=True
+            target=self._server.run,
+            args=([self._socket],),
+            name="llm_cache_otel-server",
+            daemon=True,
         )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -64,7 +65,7 @@ def trace_view(spans: Sequence[ReceivedSpan]) -> RenderableType:
 
 def _widths(parent: str | None, children: _Children, level: int) -> Iterator[int]:
     for span in children.get(parent, ()):
-        yield len(span.name) + level * _GUIDE
+        yield cell_len(span.name) + level * _GUIDE
         yield from _widths(span.span_id, children, level + 1)
 
 
@@ -74,8 +75,9 @@ def _branches(parent: str | None, children: _Children, width: int) -> Iterator[T
         row.add_column(width=width, no_wrap=True)
         row.add_column(width=9, justify="right", no_wrap=True)
         row.add_column()
+        name = Text(span.name, style="red" if span.is_error else "")
         said_below = children.get(span.span_id, ())
-        row.add_row(Text(span.name), duration(span.seconds), _attributes(span, said_below))
+        row.add_row(name, duration(span.seconds), _attributes(span, said_below))
         tree = Tree(row, guide_style="dim")
         tree.children.extend(_branches(span.span_id, children, width - _GUIDE))
         yield tree
@@ -131,14 +133,14 @@ def _add_cache(
     table: Table, metrics: ReceivedMetrics, backend: str | None, name: str | None
 ) -> None:
     cache = {names.BACKEND: backend, names.NAME: name}
-    label = " ".join(filter(None, (backend or "no cache", name)))
+    label = _label(backend or "no cache", name)
     hit_rate = _hit_rate(metrics, cache)
     for outcome in Outcome:
         where = {**cache, names.OUTCOME: outcome.value}
         if not metrics.matching(names.REQUESTS, where):
             continue
         table.add_row(
-            Text.assemble(f"{label}  ", (outcome.value, _STYLES.get(outcome.value, ""))),
+            Text.assemble(label, "  ", (outcome.value, _STYLES.get(outcome.value, ""))),
             f"{metrics.total(names.REQUESTS, where):,}",
             hit_rate if outcome in (Outcome.HIT, Outcome.MISS) else "",
             *_spread(metrics.histogram(names.REQUEST_DURATION, where)),
@@ -159,13 +161,18 @@ def _hit_rate(metrics: ReceivedMetrics, where: Attributes) -> str:
     return f"{hits / (hits + misses):.1%}" if hits + misses else ""
 
 
-def _parts(metrics: ReceivedMetrics) -> Iterator[tuple[str, Histogram]]:
+def _parts(metrics: ReceivedMetrics) -> Iterator[tuple[Text, Histogram]]:
     if metrics.matching(names.KEY_DURATION):
-        yield "cache key", metrics.histogram(names.KEY_DURATION)
+        yield Text("cache key"), metrics.histogram(names.KEY_DURATION)
     for metric, by in _PARTS:
         for values in metrics.values(metric, *by):
             where: Attributes = dict(zip(by, values, strict=True))
-            yield " ".join(filter(None, values)), metrics.histogram(metric, where)
+            yield _label(*values), metrics.histogram(metric, where)
+
+
+def _label(*parts: str | None) -> Text:
+    """What is there of the parts; a name that a user gave is not to be read as markup."""
+    return Text(" ".join(filter(None, parts)))
 
 
 def _spread(histogram: Histogram) -> tuple[str, str, str]:
@@ -185,8 +192,7 @@ def _totals(metrics: ReceivedMetrics) -> Table:
         entries, capacity = (
             metrics.total(metric, where) for metric in (names.ENTRIES, names.CAPACITY)
         )
-        label = " ".join(filter(None, (*values, "entries")))
-        table.add_row(label, f"{entries:,} of at most {capacity:,}")
+        table.add_row(_label(*values, "entries"), f"{entries:,} of at most {capacity:,}")
     for (error_type,) in metrics.values(names.REQUESTS, names.ERROR_TYPE):
         if error_type is not None:
             failed = metrics.total(names.REQUESTS, {names.ERROR_TYPE: error_type})
