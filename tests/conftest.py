@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.trace import get_current_span
 from support.recording import Recording
 
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
@@ -38,6 +39,7 @@ def recording(may_fail_inside: bool) -> Iterator[Recording]:
     recording = Recording()
     yield recording
     if not may_fail_inside:
+        assert not get_current_span().get_span_context().is_valid, "a context was left attached"
         assert (
             recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
             == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import inspect
 import logging
@@ -198,7 +199,12 @@ async def async_program(provider: SimulatedProvider, observe: Observe) -> list[A
 
 
 def both(provider: SimulatedProvider, observe: Observe) -> list[Any]:
-    return [*sync_program(provider, observe), *asyncio.run(async_program(provider, observe))]
+    """Both programs, in a context of their own: what is broken may be what would leave it again."""
+    own = contextvars.copy_context()
+    return [
+        *own.run(sync_program, provider, observe),
+        *own.run(asyncio.run, async_program(provider, observe)),
+    ]
 
 
 @pytest.fixture
