@@ -1,6 +1,6 @@
 """Draws docs/demo.svg: what `llm-cache-otel demo` prints in a terminal, from its first trace on.
 
-    python docs/picture.py
+python docs/picture.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ WIDTH = 88
 
 
 def main() -> None:
-    environment = {**os.environ, "COLUMNS": str(WIDTH), "FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    environment = {
+        **os.environ,
+        "COLUMNS": str(WIDTH),
+        "FORCE_COLOR": "1",
+        "TERM": "xterm-256color",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "llm_cache_otel", "demo"],
         env=environment,
