@@ -260,3 +260,22 @@ def test_a_common_salt_makes_digests_comparable(
     assert digests[0] == digests[1] != digests[2]
     assert all(len(digest) == 16 for digest in digests)
     assert User.__name__ == "User"
+
+
+def test_a_provider_that_fails_leaves_the_program_unobserved(
+    provider: SimulatedProvider, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    class BrokenProvider:
+        def get_tracer(self, *args: Any) -> Any:
+            raise RuntimeError("secret")
+
+    client = make("from_openai", provider)
+    with caplog.at_level(logging.WARNING, "llm_cache_otel"):
+        assert instrument(client, tracer_provider=BrokenProvider()) is client  # type: ignore[arg-type]
+    assert "instrument() failed (RuntimeError)" in caplog.text
+    assert "secret" not in caplog.text
+    assert client.create(**request_for("from_openai")).name
+    instrument(client, **recording.providers)
+    client.create(**request_for("from_openai"))
+    client.client.close()
+    assert len(recording.spans("create User")) == 1

@@ -148,10 +148,15 @@ def _open(
 ) -> None:
     try:
         door.open(_reporters.get(tracer_provider, meter_provider, settings), name)
-    except Exception:
+    except Exception as error:
         # A pipeline that can't be built, say for a certificate that is missing, is no reason for the
-        # host not to start.
-        logger.warning("instrument() failed; the program goes on unobserved.", exc_info=True)
+        # host not to start. The message may quote what the variables hold, headers among them.
+        logger.warning(
+            "instrument() failed (%s), and the program goes on unobserved. The logger's DEBUG level "
+            "has the details.",
+            type(error).__qualname__,
+        )
+        logger.debug("instrument() failed", exc_info=True)
 
 
 class _Reporters:

@@ -21,10 +21,12 @@ WAYS: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "messages.create": lambda client: client.messages.create,
     "create_with_completion": lambda client: client.create_with_completion,
     "responses.create": lambda client: client.responses.create,
+    "responses.create_partial": lambda client: client.responses.create_partial,
+    "responses.create_iterable": lambda client: client.responses.create_iterable,
     "create_partial": lambda client: client.create_partial,
     "create_iterable": lambda client: client.create_iterable,
 }
-STREAMED = ("create_partial", "create_iterable")
+STREAMED = tuple(way for way in WAYS if way.endswith(("partial", "iterable")))
 
 
 def make_client(
