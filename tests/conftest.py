@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.trace import get_current_span
 from support.recording import Recording
 
+from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the network when it is imported
@@ -46,3 +47,9 @@ def recording(may_fail_inside: bool) -> Iterator[Recording]:
         )
     recording.tracer_provider.shutdown()
     recording.meter_provider.shutdown()
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as receiver:
+        yield receiver

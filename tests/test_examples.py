@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from support.redis_server import redis_server
 
 from llm_cache_otel.cli.receiver import OtlpReceiver
 
@@ -56,26 +54,10 @@ def test_quickstart_async() -> None:
 
 
 def test_shared_redis(tmp_path: Path) -> None:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    redis = subprocess.Popen(
-        [server, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert redis.stdout is not None
-        assert any("Ready to accept connections" in line for line in redis.stdout)
-        with OtlpReceiver() as receiver:
-            for _ in range(2):
-                run("shared_redis.py", receiver, REDIS_URL=f"redis://127.0.0.1:{port}/0")
-            assert outcomes(receiver, **{"llm_cache.backend": "redis"}) == {"hit": 2, "miss": 2}
-    finally:
-        redis.terminate()
-        redis.communicate()
+    with redis_server(tmp_path) as url, OtlpReceiver() as receiver:
+        for _ in range(2):
+            run("shared_redis.py", receiver, REDIS_URL=url)
+        assert outcomes(receiver, **{"llm_cache.backend": "redis"}) == {"hit": 2, "miss": 2}
 
 
 def test_every_example_is_run_here() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from instructor.cache import AutoCache, BaseCache
 from opentelemetry import context as context_api
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -18,6 +15,7 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 from pydantic import BaseModel, field_validator
 from support.models import MESSAGES, DictCache, FailingCache, User
 from support.recording import Recording
+from support.redis_server import redis_server
 from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument, uninstrument
@@ -57,30 +55,8 @@ def test_http_client_spans_fall_inside_their_attempt(
 
 @pytest.fixture
 def redis_client(tmp_path: Path) -> Iterator[Any]:
-    """A client of a real Redis server, started for the test where one is installed."""
-    redis = pytest.importorskip("redis")
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(
-        [server, *arguments, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
-    )
-    client = redis.Redis(port=port)
-    try:
-        for _ in range(100):
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
+    with redis_server(tmp_path) as url, redis.Redis.from_url(url) as client:
         yield client
-    finally:
-        client.close()
-        process.terminate()
-        process.wait()
 
 
 class RedisCache(BaseCache):
