@@ -1,5 +1,5 @@
 # Each target does all of its own set-up, in a private virtual environment; Python and pip are all it
-# needs. PYTHON=python3.12 picks another interpreter.
+# needs. `make clean demo PYTHON=python3.12` picks another interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,11 +31,12 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
 clean:
+	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	  || { echo "$(PYTHON) is not Python 3.11 or newer. With one that is: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.cli: $(BIN)/python $(SOURCES)

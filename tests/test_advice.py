@@ -23,7 +23,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "change", "mend"),
     [
-        ("from_anthropic", {}, "Cache around the call"),
+        ("from_anthropic", {}, "or cache around the call"),
         ("from_openai", {"timeout": httpx.Timeout(9)}, "Pass timeout as a number of seconds"),
         ("from_openai", {"context": {"seen": {1, 2}}}, "Pass values that JSON can hold"),
         ("from_openai", {"cache": DuckCache()}, "Derive the adapter from BaseCache"),

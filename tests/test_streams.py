@@ -103,7 +103,7 @@ def test_async(way: str, fate: str, provider: SimulatedProvider, recording: Reco
         client = make_client(provider, asynchronous=True, cache=AutoCache())
         instrument(client, **recording.providers)
         if fate == "cancelled":
-            provider.cues.add(Cue(delay=0.1))
+            provider.cues.add(Cue(chunk_delay=0.1))
         stream = getattr(client, way)(**REQUEST)
         await _meet(fate, stream)
         del stream

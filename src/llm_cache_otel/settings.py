@@ -39,8 +39,8 @@ class Settings:
 
     Attributes:
         digest_salt: salts the digests of cache keys (`LLM_CACHE_OTEL_DIGEST_SALT`). Random per
-            process by default, so that digests can't be compared between processes; give a fleet a
-            common one if they should be.
+            process by default, so that digests can't be compared between processes. With a common
+            one, and a `cache_namespace`, equal keys have equal digests throughout a fleet.
         exit_timeout: seconds that a pipeline of our own may take at exit to send what is left
             (`LLM_CACHE_OTEL_EXIT_TIMEOUT`, default 2.0).
 

@@ -53,8 +53,8 @@ def checks_of(done: Done, metrics: ReceivedMetrics) -> list[Check]:
     never_sent = done.calls - (done.requests - done.retries)
     return [
         Check("calls", done.calls, metrics.total(names.REQUESTS)),
-        Check("requests at the provider", done.requests, attempts),
-        Check("calls served without one: hits", never_sent, hits),
+        Check("provider requests, second attempts too", done.requests, attempts),
+        Check("calls that needed none: hits", never_sent, hits),
     ]
 
 

@@ -82,9 +82,10 @@ def _bypass_text(reason: BypassReason, call: CallFacts, part: str | None) -> str
 def _serialization_mend(part: str | None) -> str:
     if part is not None and part.startswith("client."):
         return (
-            "The value sits on the provider's client (any anthropic 2.x client and Azure token "
-            "providers are known cases), so no call of this client is cached by Instructor. Cache "
-            "around the call instead, for example with a decorator of your own."
+            "The value sits on the provider's client (known cases are anthropic clients since "
+            "anthropic 1.10, and Azure token providers), so no call of this client is cached by "
+            "Instructor. Use a client without it, or cache around the call, for example with a "
+            "decorator of your own."
         )
     if part is not None and part.startswith("request.timeout"):
         return "Pass timeout as a number of seconds, or set it on the provider's client."

@@ -13,13 +13,14 @@ class Cue:
     """How to answer one request otherwise than well.
 
     `status` other than 200 is an error, `answer` replaces the structured answer (an empty object fails
-    most models' validation), `delay` is in seconds, before the answer or between chunks, and
-    `break_after` chunks a stream's connection is closed.
+    most models' validation), `delay` and `chunk_delay` are seconds before the answer and before each
+    chunk of a stream, and `break_after` chunks a stream's connection is closed.
     """
 
     status: int = 200
     answer: Any = None
     delay: float = 0.0
+    chunk_delay: float = 0.0
     break_after: int | None = None
     message: str = "the simulated provider was told to fail"
 

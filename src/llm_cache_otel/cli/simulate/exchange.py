@@ -53,8 +53,8 @@ class Exchange:
         for number, event in enumerate(events):
             if self.cue.break_after is not None and number >= self.cue.break_after:
                 raise ConnectionError("broken off on cue")
-            if self.cue.delay:
-                await asyncio.sleep(self.cue.delay)
+            if self.cue.chunk_delay:
+                await asyncio.sleep(self.cue.chunk_delay)
             yield event
 
     def event_stream(self, events: Iterable[str]) -> Response:

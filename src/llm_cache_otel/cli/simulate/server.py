@@ -71,8 +71,7 @@ class SimulatedProvider:
             body = await request.json()
             model = request.path_params.get("model") or body.get("model", "")
             exchange = Exchange(body, model, self.cues.next())
-            streamed = bool(body.get("stream"))
-            if exchange.cue.delay and not streamed:
+            if exchange.cue.delay:
                 await asyncio.sleep(exchange.cue.delay)
             if exchange.cue.status != 200:
                 return error(exchange)
