@@ -262,3 +262,17 @@ def test_sizes_of_caches_are_summed_and_forgotten_with_the_cache(
     del cache
     caches.pop()
     assert recording.sums("llm_cache.capacity", "llm_cache.name") == {"c": 10}
+
+
+def test_entry_sizes_are_those_of_what_is_in_the_cache(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    cache = DictCache()
+    client = instrument(make_client(provider, cache=cache), **recording.providers)
+    client.create(**REQUEST)
+    client.create(**REQUEST)
+    client.client.close()
+    (entry,) = cache.entries.values()
+    hit = recording.spans("cache lookup")[1]
+    for span in (recording.span("cache store"), hit):
+        assert span.attributes["llm_cache.entry.size"] == len(entry.encode()) > 900

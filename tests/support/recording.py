@@ -25,6 +25,7 @@ _VARIES = {
     "llm_cache.key.digest": "<16 hex>",
     "server.port": "<port>",
     "gen_ai.response.id": "<id>",
+    "llm_cache.entry.size": "<bytes>",  # varies with what the SDK's models dump
 }
 
 
