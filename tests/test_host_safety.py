@@ -22,6 +22,7 @@ from support.ways import MODEL, make_client
 import llm_cache_otel
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.later import later
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 
@@ -45,7 +46,7 @@ TRUSTED = {
     "observe.seams._tapped",
     "observe.backend.Tap.get",
     "observe.backend.Tap.set",
-    "observe.backend.Tap._observed",
+    "observe.backend._observed",
     "observe.adapter_methods.AdapterMethods.get",
     "observe.backend.is_busy",
     "observe.attempt.HookTap.emit_parse_error",
@@ -61,10 +62,22 @@ OFF_THE_PATH = (
     *("emit.signals.PrivateProviders", "emit.signals.resolve", "emit.signals._global"),
     *("emit.signals._resource_of", "emit.bounded.Bounded.__init__", "emit.gauges.Gauges.__init__"),
     *("emit.log.Once.__init__", "emit.metrics.Metrics.__init__", "emit.spans.Spans.__init__"),
-    *("reporter.Reporter.__init__", "interpret.saved_duration.StoringDurations.__init__"),
-    *("observe.adapter_methods.AdapterMethods.", "observe.boundary.", "observe.seams.Seams."),
+    *(
+        "reporter.Reporter.__init__",
+        "reporter.Reporter._finished_later",
+        "interpret.saved_duration.StoringDurations.__init__",
+    ),
+    *(
+        "observe.adapter_methods.AdapterMethods.",
+        "observe.adapter_methods._methods_of",
+        "observe.boundary.",
+        "observe.seams.Seams.",
+    ),
     *(
         "observe.sdk._module",
+        "later.Later.__init__",
+        "later.Later.wait",
+        "later.Later._run",
         "observe.seams._is_open",
         "observe.seams._replace",
         "observe.instructor_api.",
@@ -141,6 +154,11 @@ Observe = Callable[..., None]
 HOT = {"temperature": 0.9}
 
 
+def iterate() -> Iterator[int]:
+    """A provider's stream, without a provider."""
+    yield from range(3)
+
+
 def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     """A bit of everything; returns all that the program sees."""
     seen: list[Any] = []
@@ -152,7 +170,8 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     by_hand = instructor.Instructor(
         None, create=instructor.patch(create=sdk.chat.completions.create)
     )
-    observe(client, own, patched, by_hand)
+    no_http = instructor.Instructor(None, create=instructor.patch(create=lambda **_: iterate()))
+    observe(client, own, patched, by_hand, no_http)
     seen.append(patched.chat.completions.create(**REQUEST, **in_own).model_dump())
     seen.append(by_hand.create(**REQUEST, **HOT, **in_own).model_dump())
     provider.cues.add(Cue(answer={}))
@@ -163,6 +182,9 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     seen.append(sorted(own.entries.items()))
     seen.append(own.get("nothing"))
     seen.append([user.model_dump() for user in client.create_iterable(**REQUEST)])
+    closed = no_http.create(**{**REQUEST, "response_model": None}, stream=True)
+    seen.append(next(closed))
+    closed.close()
     seen.append(client.create_partial(**REQUEST)[-1].model_dump())
     seen.append(client.create(**{**REQUEST, "response_model": int}))
     seen.append(client.create(**{**REQUEST, "response_model": Union[User, City]}).model_dump())
@@ -237,6 +259,7 @@ def test_the_program_sees_what_it_saw_without_us(
     errors = ("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
     try:
         seen = both(provider, observe)
+        later.wait(5)
         counted = recording.sums(*errors)  # a collection, with the function still broken
     finally:
         sabotage.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,18 +223,27 @@ def test_an_adapter_that_calls_its_parents_method_or_another_adapter(recording: 
 def test_the_adapter_itself_is_never_changed_and_its_class_is_put_back(
     recording: Recording,
 ) -> None:
-    class Inheriting(DictCache):
+    class Base(BaseCache):
+        def get(self, key: str) -> Any:
+            return None
+
+        def set(self, key: str, value: Any, ttl: int | None = None) -> None: ...
+
+    class Inheriting(Base):
         """Defines neither get nor set."""
 
     cache, other = Inheriting(), Inheriting()
-    attributes, own = dict(vars(cache)), dict(vars(Inheriting))
+    attributes, own = dict(vars(cache)), {kind: dict(vars(kind)) for kind in Inheriting.__mro__}
     instrument(cache, **recording.providers)
     assert vars(cache) == attributes
     assert type(cache) is Inheriting
+    for pickled in (DictCache().get, DictCache.get):
+        pickle.loads(pickle.dumps(pickled))
+    assert inspect.signature(cache.get) == inspect.signature(DictCache().get)
     other.get("key")
     assert recording.spans() == []
     uninstrument(cache)
-    assert dict(vars(Inheriting)) == own
+    assert {kind: dict(vars(kind)) for kind in Inheriting.__mro__} == own
     cache.get("key")
     assert recording.spans() == []
 

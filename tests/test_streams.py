@@ -14,6 +14,7 @@ from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.later import later
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 ATTEMPT = f"chat {MODEL}"
@@ -27,6 +28,7 @@ def client(provider: SimulatedProvider, recording: Recording) -> Any:
 
 
 def told_once(recording: Recording, error: str | None = None) -> None:
+    assert later.wait(5), "what is closed or dropped is told by a thread of ours"
     create, attempt = recording.span("create Iterable[User]"), recording.span(ATTEMPT)
     assert create.attributes["llm_cache.reason"] == "streaming"
     assert create.attributes.get("error.type") == error
@@ -82,6 +84,7 @@ def test_an_error_thrown_in_by_the_host(client: Any, recording: Recording) -> No
     with pytest.raises(KeyError):
         stream.throw(KeyError("the host's"))
     gc.collect()
+    assert later.wait(5)
     create = recording.span("create Iterable[User]")
     assert create.attributes["error.type"] == "KeyError"
 
@@ -113,6 +116,7 @@ def test_async(way: str, fate: str, provider: SimulatedProvider, recording: Reco
         await client.client.close()
 
     asyncio.run(run())
+    assert later.wait(5)
     creates = [span for span in recording.spans() if span.name.startswith("create")]
     if fate == "never started":
         assert creates == [], "an async generator that is not begun calls nobody"
@@ -179,9 +183,37 @@ def test_a_coroutine_closed_in_another_context_leaves_no_trace_behind(
         await client.client.close()
 
     asyncio.run(run())
+    assert later.wait(5)
     assert recording.span("create User").attributes["error.type"] == "GeneratorExit"
     assert "Failed to detach context" not in caplog.text
 
 
 async def _first_step(coroutine: Any) -> None:
     coroutine.send(None)
+
+
+def test_a_stream_dropped_by_a_collection_inside_the_sdk_does_not_lock_up(
+    client: Any, recording: Recording
+) -> None:
+    """The collector may strike while this thread holds a lock of the SDK's: here, in a callback."""
+
+    class Job:
+        """Keeps its stream, and somebody points back to it: garbage only a collection finds."""
+
+        def __init__(self) -> None:
+            self.me = self
+            self.stream = client.create_iterable(**REQUEST)
+            next(self.stream)
+
+    def collected_here(options: Any) -> list[Any]:
+        Job()
+        gc.collect()
+        return []
+
+    meter = recording.meter_provider.get_meter("host")
+    meter.create_observable_gauge("host", [collected_here])
+    recording.reader.get_metrics_data()
+    assert later.wait(5)
+    assert len(recording.spans("create Iterable[User]")) == 1
+    create = recording.span("create Iterable[User]")
+    assert create.attributes["llm_cache.outcome"] == "bypass"

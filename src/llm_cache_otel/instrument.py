@@ -11,13 +11,14 @@ from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel.emit.log import logger
 from llm_cache_otel.emit.signals import Signals, resolve_providers
+from llm_cache_otel.later import later
 from llm_cache_otel.observe.doors import Door, door_for
 from llm_cache_otel.reporter import Reporter
 from llm_cache_otel.settings import Settings
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may call uninstrument() while instrument() runs
 
 _ACCEPTED = (
     "an Instructor client (from instructor.from_provider, from_openai, …), an OpenAI client changed by "
@@ -163,7 +164,7 @@ class _Reporters:
     """One reporter for each set of providers and settings, so that clients share instruments."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._made: dict[tuple[object, ...], tuple[Reporter, Signals]] = {}
 
     def get(
@@ -184,7 +185,8 @@ class _Reporters:
         with self._lock:
             made = list(self._made.values())
         deadline = time.monotonic() + timeout
-        results = [signals.flush(max(0.0, deadline - time.monotonic())) for _, signals in made]
+        results = [later.wait(timeout)]
+        results += [signals.flush(max(0.0, deadline - time.monotonic())) for _, signals in made]
         return all(results)
 
 

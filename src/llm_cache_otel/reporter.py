@@ -1,7 +1,7 @@
 """The one joint between observing and emitting: finished facts come in, and are said.
 
-Everything is done inline, on the caller's thread. Moving it to a worker thread would change this
-module only: `finished` would queue what it is given.
+Everything is done inline, on the caller's thread, but for what a finalizer finds out. Moving the rest to
+a worker thread would change this module only: `finished` would queue all that it is given.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from llm_cache_otel.emit.signals import Signals
 from llm_cache_otel.emit.spans import SpanScope
-from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Verdict
+from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, SpanRole, Verdict
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.saved_duration import StoringDurations
+from llm_cache_otel.later import later
 
 
 class Reporter:
@@ -28,13 +29,21 @@ class Reporter:
         self._storing_durations = StoringDurations()
 
     def open(self, opening: Opening) -> SpanScope:
+        if opening.role is SpanRole.CREATE:
+            later.ready()
         return self._signals.spans.open(opening)
 
-    def finished(self, facts: CallFacts | BackendFacts) -> None:
-        if isinstance(facts, BackendFacts):
+    def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
+        if dropped:
+            later.put(lambda: self._finished_later(facts))
+        elif isinstance(facts, BackendFacts):
             self._backend_finished(facts)
         else:
             self._call_finished(facts)
+
+    def _finished_later(self, facts: CallFacts | BackendFacts) -> None:
+        with self.guard("later"):
+            self.finished(facts)
 
     def digest(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()

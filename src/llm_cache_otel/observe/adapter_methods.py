@@ -6,14 +6,13 @@ instance but those that were handed in.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-
-import wrapt
 
 from llm_cache_otel.facts import Opening, Operation, Scope, SpanRole
 from llm_cache_otel.observe import adapter
@@ -21,6 +20,7 @@ from llm_cache_otel.observe.backend import BackendStep, is_busy
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.step import Clock, Observing
 
+Method = tuple[type, Operation]
 _ROLES = {Operation.GET: SpanRole.LOOKUP, Operation.SET: SpanRole.STORE}
 
 
@@ -40,7 +40,7 @@ class AdapterMethods:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._observed: dict[int, ObservedAdapter] = {}
-        self._classes: dict[type, ExitStack] = {}
+        self._undo: dict[Method, Callable[[], None]] = {}
 
     def get(self, cache: object) -> ObservedAdapter | None:
         observed = self._observed.get(id(cache))
@@ -52,51 +52,58 @@ class AdapterMethods:
         reference = weakref.ref(cache, lambda _: self._observed.pop(identity, None))
         with self._lock:
             self._observed[identity] = ObservedAdapter(reference, reporter, backend, name)
-            self._wrap(type(cache))
+            for method in _methods_of(cache):
+                if method not in self._undo:
+                    self._undo[method] = self._wrap(*method)
         adapter.watch_size(reporter, cache, backend, name)
 
     def remove(self, cache: object) -> None:
         with self._lock:
             self._observed.pop(id(cache), None)
-            kinds = {type(observed.cache()) for observed in self._observed.values()}
-            for kind in [kind for kind in self._classes if kind not in kinds]:
-                self._classes.pop(kind).close()
+            # A copy: adapters that are dropped meanwhile take themselves out.
+            left = [observed.cache() for observed in self._observed.copy().values()]
+            needed = {method for kept in left for method in _methods_of(kept)}
+            for method in [method for method in self._undo if method not in needed]:
+                self._undo.pop(method)()
 
-    def _wrap(self, kind: type) -> None:
-        if kind in self._classes:
-            return
-        self._classes[kind] = undo = ExitStack()
-        for operation in Operation:
-            undo.callback(self._wrap_method(kind, operation))
+    def _wrap(self, kind: type, operation: Operation) -> Callable[[], None]:
+        original = vars(kind)[operation]
 
-    def _wrap_method(self, kind: type, operation: Operation) -> Callable[[], None]:
-        inherited = operation.value not in vars(kind)
-        original = getattr(kind, operation) if inherited else vars(kind)[operation]
-
-        def method(
-            wrapped: Callable[..., Any], cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> Any:
+        # A plain function, for bound methods of it can be pickled and copied as before.
+        @functools.wraps(original)
+        def method(cache: Any, *args: Any, **kwargs: Any) -> Any:
             observed = self.get(cache)
             if observed is None or is_busy(cache):
-                return wrapped(*args, **kwargs)
+                return original(cache, *args, **kwargs)
             make = lambda: _step(operation, observed, cache, (args, kwargs))
             with Observing(observed.reporter.guard, f"cache {operation}", make) as seen:
-                value = wrapped(*args, **kwargs)
+                value = original(cache, *args, **kwargs)
             return seen.returned(value)
 
-        ours = wrapt.FunctionWrapper(original, method)
-        setattr(kind, operation, ours)
+        setattr(kind, operation, method)
 
         def undo() -> None:
             # Somebody who wrapped ours keeps what they have: ours passes through by then.
-            if vars(kind).get(operation) is not ours:
-                return
-            if inherited:
-                delattr(kind, operation)
-            else:
+            if vars(kind).get(operation) is method:
                 setattr(kind, operation, original)
 
         return undo
+
+
+def _methods_of(cache: object) -> list[Method]:
+    """The plain functions behind an adapter's `get` and `set`, each with the class that defines it.
+
+    Some descriptor of the class's own is left alone, and not observed.
+    """
+    owners = [
+        (next((kind for kind in type(cache).__mro__ if operation in vars(kind)), object), operation)
+        for operation in Operation
+    ]
+    return [
+        (kind, operation)
+        for kind, operation in owners
+        if inspect.isfunction(vars(kind).get(operation))
+    ]
 
 
 def _step(

@@ -48,7 +48,7 @@ class Attempt:
         self._surroundings.leave()
 
     def failed(self, error: BaseException) -> None:
-        self._ended(error)
+        self._ended(error, dropped=isinstance(error, GeneratorExit))
 
     def returned(self, response: Any) -> Any | None:
         guard = self._call.guard
@@ -57,7 +57,7 @@ class Attempt:
         if self._request.stream and watch_in_place(response, guard, self._ended, self._chunk):
             return None
         self._chunk(response)
-        self._ended(None)
+        self._ended(None, dropped=False)
         return None
 
     def could_not_be_parsed(self, error: BaseException) -> None:
@@ -70,11 +70,11 @@ class Attempt:
     def is_open(self) -> bool:
         return self._end_ns is None
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         if self._end_ns is None:
             self._end_ns = self._call.clock.now()
             self._error_type = None if error is None else error_type(error)
-            self._call.attempt_ended(error)
+            self._call.attempt_ended(error, dropped=dropped)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:
         """What is known when the call ends; a stream still open then was given up with it."""

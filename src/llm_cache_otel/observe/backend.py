@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any
 
+import wrapt
+
 from llm_cache_otel.facts import BackendFacts, Interval, Operation, Scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
@@ -95,29 +97,29 @@ class BackendStep:
         )
 
 
-class Tap:
-    """Stands in for the adapter while one of Instructor's helpers uses it."""
+class Tap(wrapt.BaseObjectProxy[Any]):
+    """Stands in for the adapter while one of Instructor's helpers uses it, and is one for all who ask."""
 
     def __init__(self, cache: Any, guard: Guard, step: Callable[..., BackendStep]) -> None:
-        self._cache = cache
-        self._guard = guard
-        self._step = step
+        super().__init__(cache)
+        self._self_guard = guard
+        self._self_step = step
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        return self._observed(Operation.GET, self._cache.get, args, kwargs)
+        return _observed(self, Operation.GET, self.__wrapped__.get, args, kwargs)
 
     def set(self, *args: Any, **kwargs: Any) -> Any:
-        return self._observed(Operation.SET, self._cache.set, args, kwargs)
+        return _observed(self, Operation.SET, self.__wrapped__.set, args, kwargs)
 
-    def _observed(
-        self,
-        operation: Operation,
-        method: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        where = f"cache {operation}"
-        make = lambda: self._step(operation, self._cache, (args, kwargs))
-        with Observing(self._guard, where, make) as seen:
-            value = method(*args, **kwargs)
-        return seen.returned(value)
+
+def _observed(
+    tap: Tap,
+    operation: Operation,
+    method: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    make = lambda: tap._self_step(operation, tap.__wrapped__, (args, kwargs))
+    with Observing(tap._self_guard, f"cache {operation}", make) as seen:
+        value = method(*args, **kwargs)
+    return seen.returned(value)

@@ -106,7 +106,7 @@ class Call:
         self._surroundings.leave()
 
     def failed(self, error: BaseException) -> None:
-        self._finish(error)
+        self._finish(error, dropped=isinstance(error, GeneratorExit))
 
     def returned(self, result: Any) -> Any | None:
         if is_generator(result):
@@ -116,12 +116,12 @@ class Call:
         if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_open:
             self._awaits_stream = True  # the caller holds the provider's own stream
         else:
-            self._finish(None)
+            self._finish(None, dropped=False)
         return None
 
-    def attempt_ended(self, error: BaseException | None) -> None:
+    def attempt_ended(self, error: BaseException | None, *, dropped: bool) -> None:
         if self._awaits_stream:
-            self._finish(error)
+            self._finish(error, dropped)
 
     def learn(self, provider: Any, mode: Any, request: Any, function: Any = None) -> None:
         """Note what only Instructor's inside knows: default models, and what `patch` was told."""
@@ -149,7 +149,7 @@ class Call:
         if self.answer is AnswerKind.MODEL:
             self.answer = response_model.prepared_answer(arguments.get("response_model"))
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         if not self._unfinished.acquire(blocking=False):
             return
         end_ns = self.clock.now()
@@ -174,7 +174,8 @@ class Call:
                 store=self.store,
                 error_type=None if error is None else error_type(error),
                 scope=self._scope,
-            )
+            ),
+            dropped=dropped,
         )
 
 

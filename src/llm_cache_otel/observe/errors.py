@@ -9,6 +9,7 @@ from tenacity import RetryError
 from llm_cache_otel.observe.instructor_api import InstructorRetryException
 
 _WRAPPERS = (InstructorRetryException, RetryError)
+_DEEPEST = 8
 
 
 def error_type(error: BaseException) -> str:
@@ -17,7 +18,9 @@ def error_type(error: BaseException) -> str:
     What Instructor's and tenacity's retrying wraps is named instead of the wrapper: `RetryError` says
     nothing that the number of attempts does not.
     """
-    while isinstance(error, _WRAPPERS) and error.__cause__ is not None:
+    for _ in range(_DEEPEST):  # causes may go round in a circle
+        if not isinstance(error, _WRAPPERS) or error.__cause__ is None:
+            break
         error = error.__cause__
     kind = type(error)
     if kind.__module__ == builtins.__name__:

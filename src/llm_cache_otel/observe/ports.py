@@ -22,8 +22,11 @@ class Reporter(Protocol):
         """A scope whose parent is the current one of the caller's context."""
         ...
 
-    def finished(self, facts: CallFacts | BackendFacts) -> None:
-        """Say what happened. Each fact is handed over once."""
+    def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
+        """Say what happened. Each fact is handed over once.
+
+        `dropped` where a finalizer may be what tells: then nothing may be done that takes a lock.
+        """
         ...
 
     def digest(self, key: str) -> str:

@@ -117,7 +117,7 @@ class Seams:
     """Opens the seams for the first observed client and closes them after the last. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._undo = ExitStack()
 

@@ -14,7 +14,9 @@ from typing import Any
 from llm_cache_otel.guard import Guard
 
 OnChunk = Callable[[Any], None]
-OnEnd = Callable[[BaseException | None], None]
+OnEnd = Callable[[BaseException | None, bool], None]
+"""Takes the error that ended the stream, if one did, and whether the stream was closed or dropped: then
+it may be the garbage collector that calls."""
 
 
 def is_generator(result: object) -> bool:
@@ -32,7 +34,7 @@ def watch_generator(
         watched = _sync(stream, guard, on_end, on_chunk)
     watched.__name__ = stream.__name__
     watched.__qualname__ = stream.__qualname__
-    weakref.finalize(watched, _end, guard, on_end, None)
+    weakref.finalize(watched, _end, guard, on_end, None, dropped=True)
     return watched
 
 
@@ -55,7 +57,7 @@ def _sync(
     try:
         result = yield from (stream if on_chunk is None else _noting(stream, guard, on_chunk))
     except GeneratorExit:
-        _end(guard, on_end, None)
+        _end(guard, on_end, None, dropped=True)
         raise
     except BaseException as error:
         _end(guard, on_end, error)
@@ -86,7 +88,7 @@ async def _async(
                     on_chunk(chunk)
             yield chunk
     except GeneratorExit:
-        _end(guard, on_end, None)
+        _end(guard, on_end, None, dropped=True)
         raise
     except BaseException as error:
         _end(guard, on_end, error)
@@ -96,6 +98,8 @@ async def _async(
     _end(guard, on_end, None)
 
 
-def _end(guard: Guard, on_end: OnEnd, error: BaseException | None) -> None:
+def _end(
+    guard: Guard, on_end: OnEnd, error: BaseException | None, *, dropped: bool = False
+) -> None:
     with guard("stream end"):
-        on_end(error)
+        on_end(error, dropped)

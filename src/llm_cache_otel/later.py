@@ -1,0 +1,66 @@
+"""Says later what a finalizer finds out now.
+
+A garbage collection can strike while this very thread holds one of the OpenTelemetry SDK's locks, and the
+streams and coroutines that it drops would wait for that lock for ever. A `SimpleQueue` can be put into
+at any time, even then; a thread of our own takes it from there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+Work = Callable[[], None]
+
+_EXIT_TIMEOUT = 1.0
+
+
+class Later:
+    """A thread that does what is put, in order. It is started by `ready`, never by a finalizer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._queue: SimpleQueue[Work] = SimpleQueue()
+        self._process: int | None = None
+
+    def ready(self) -> None:
+        """Make sure that this process has the thread; a forked child has lost its parent's."""
+        if self._process == os.getpid():
+            return
+        with self._lock:
+            if self._process == os.getpid():
+                return
+            if self._process is None:
+                atexit.register(self.wait, _EXIT_TIMEOUT)
+            self._queue = SimpleQueue()
+            self._process = os.getpid()
+            thread = threading.Thread(
+                target=self._run, args=(self._queue,), name="llm_cache_otel-later", daemon=True
+            )
+            thread.start()
+
+    def put(self, work: Work) -> None:
+        """Have `work` done; it guards itself."""
+        self._queue.put(work)
+
+    def wait(self, timeout: float) -> bool:
+        """Whether all that was put before is done within `timeout` seconds."""
+        if self._process != os.getpid():
+            return True
+        done = threading.Event()
+        self._queue.put(done.set)
+        return done.wait(timeout)
+
+    @staticmethod
+    def _run(queue: SimpleQueue[Work]) -> None:
+        while True:
+            work = queue.get()
+            with contextlib.suppress(Exception):  # or nothing would ever be told again
+                work()
+
+
+later = Later()
