@@ -173,3 +173,47 @@ def test_a_finished_call_leaves_nothing_for_the_garbage_collector(
         gc.enable()
     client.client.close()
     assert ours == []
+
+
+class Unreadable:
+    """An answer of a provider's that can't be looked at, or only once."""
+
+    def __init__(self) -> None:
+        self.choices = iter("abc")
+
+    @property
+    def model(self) -> str:
+        raise RuntimeError("not loaded")
+
+
+@pytest.fixture
+def may_fail_inside(request: pytest.FixtureRequest) -> bool:
+    return request.node.name == "test_an_answer_that_cannot_be_read_is_counted_and_left_alone"
+
+
+def test_an_answer_that_cannot_be_read_is_counted_and_left_alone(recording: Recording) -> None:
+    answer = Unreadable()
+    create = instructor.patch(create=lambda **_: answer)
+    client = instrument(instructor.Instructor(None, create=create), **recording.providers)
+    assert client.create(model="m", messages=MESSAGES, response_model=None) is answer
+    assert list(answer.choices) == ["a", "b", "c"]
+    assert recording.span("create").attributes["llm_cache.attempts"] == 1
+    assert recording.span("chat m").end_time
+
+
+def test_causes_that_go_round_in_a_circle(recording: Recording) -> None:
+    def create(**_: Any) -> Any:
+        one = InstructorRetryException(
+            "1", n_attempts=1, total_usage=0, messages=[], create_kwargs={}
+        )
+        two = InstructorRetryException(
+            "2", n_attempts=1, total_usage=0, messages=[], create_kwargs={}
+        )
+        one.__cause__, two.__cause__ = two, one
+        raise one
+
+    client = instructor.Instructor(None, create=instructor.patch(create=create))
+    instrument(client, **recording.providers)
+    with pytest.raises(InstructorRetryException):
+        client.create(model="m", messages=MESSAGES, response_model=None)
+    assert recording.span("create").attributes["error.type"].endswith("InstructorRetryException")

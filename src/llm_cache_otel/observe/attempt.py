@@ -31,6 +31,7 @@ class Attempt:
         self._start_ns = call.clock.now()
         client = call.target.sdk_client or sdk.bound_client(function)
         self._request = sdk.inference_request(call.provider, client, request)
+        self.is_streaming = False
         self._response = InferenceResponse()
         self._end_ns: int | None = None
         self._error_type: str | None = None
@@ -53,10 +54,13 @@ class Attempt:
     def returned(self, response: Any) -> Any | None:
         guard = self._call.guard
         if is_generator(response):
+            self.is_streaming = True
             return watch_generator(response, guard, self._ended, self._chunk)
         if self._request.stream and watch_in_place(response, guard, self._ended, self._chunk):
+            self.is_streaming = True
             return None
-        self._chunk(response)
+        with guard("response"):
+            self._chunk(response)
         self._ended(None, dropped=False)
         return None
 
@@ -66,11 +70,8 @@ class Attempt:
     def _chunk(self, chunk: Any) -> None:
         self._response = sdk.merged(self._response, sdk.inference_response(chunk))
 
-    @property
-    def is_open(self) -> bool:
-        return self._end_ns is None
-
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
+        self.is_streaming = False
         if self._end_ns is None:
             self._end_ns = self._call.clock.now()
             self._error_type = None if error is None else error_type(error)

@@ -113,7 +113,7 @@ class Call:
             return watch_generator(result, self.guard, self._finish)
         if self.answer is AnswerKind.UNDECIDED:
             self.answer = response_model.given_answer(result)
-        if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_open:
+        if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_streaming:
             self._awaits_stream = True  # the caller holds the provider's own stream
         else:
             self._finish(None, dropped=False)

@@ -5,7 +5,7 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,7 +158,7 @@ def _finish_reasons(response: Any) -> tuple[str, ...]:
     holders: list[Any] = [response, getattr(response, "delta", None)]
     for name in ("choices", "candidates"):
         several = getattr(response, name, None)
-        if isinstance(several, Iterable) and not isinstance(several, str):
+        if isinstance(several, (list, tuple)):  # anything else might be used up by looking
             holders.extend(several)
     found: list[str] = []
     for holder in holders:
