@@ -6,6 +6,7 @@ import asyncio
 import gc
 from typing import Any
 
+import instructor
 import pytest
 from instructor.cache import AutoCache
 from support.models import MESSAGES, User
@@ -217,3 +218,57 @@ def test_a_stream_dropped_by_a_collection_inside_the_sdk_does_not_lock_up(
     assert len(recording.spans("create Iterable[User]")) == 1
     create = recording.span("create Iterable[User]")
     assert create.attributes["llm_cache.outcome"] == "bypass"
+
+
+def conversation() -> Any:
+    """A generator that listens: what a create function of the user's own may return."""
+    heard = yield "first"
+    try:
+        yield f"heard {heard}"
+    except KeyError:
+        yield "recovered"
+    return "the end"  # noqa: B901  seen by whoever delegates to it
+
+
+async def async_conversation() -> Any:
+    heard = yield "first"
+    try:
+        yield f"heard {heard}"
+    except KeyError:
+        yield "recovered"
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_what_is_sent_and_thrown_into_a_stream_arrives(
+    observed: bool, recording: Recording
+) -> None:
+    request = {"model": "m", "messages": MESSAGES, "response_model": None}
+    client = instructor.Instructor(None, create=instructor.patch(create=lambda **_: conversation()))
+
+    async def create(**_: Any) -> Any:
+        return async_conversation()
+
+    other = instructor.AsyncInstructor(None, create=instructor.patch(create=create))
+    if observed:
+        instrument(client, **recording.providers)
+        instrument(other, **recording.providers)
+    talk = client.create(**request)
+    assert [next(talk), talk.send("this"), talk.throw(KeyError())] == [
+        "first",
+        "heard this",
+        "recovered",
+    ]
+    with pytest.raises(StopIteration) as ended:
+        next(talk)
+    assert ended.value.value == "the end"
+
+    async def run() -> None:
+        talk = await other.create(**request)
+        assert await anext(talk) == "first"
+        assert await talk.asend("this") == "heard this"
+        assert await talk.athrow(KeyError()) == "recovered"
+        with pytest.raises(StopAsyncIteration):
+            await anext(talk)
+
+    asyncio.run(run())
+    assert len(recording.spans("create")) == (2 if observed else 0)

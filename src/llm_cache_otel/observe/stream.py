@@ -68,25 +68,45 @@ def _sync(
 
 def _noting(
     stream: Generator[Any, Any, Any], guard: Guard, on_chunk: OnChunk
-) -> Generator[Any, Any, None]:
+) -> Generator[Any, Any, Any]:
+    """`yield from stream`, with a look at each chunk."""
     try:
-        for chunk in stream:
+        chunk = next(stream)
+        while True:
             with guard("stream chunk"):
                 on_chunk(chunk)
-            yield chunk
-    finally:
-        stream.close()
+            try:
+                sent = yield chunk
+            except GeneratorExit:
+                stream.close()
+                raise
+            except BaseException as error:
+                chunk = stream.throw(error)
+            else:
+                chunk = stream.send(sent)
+    except StopIteration as end:
+        return end.value
 
 
 async def _async(
     stream: AsyncGenerator[Any, Any], guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None
 ) -> AsyncGenerator[Any, Any]:
     try:
-        async for chunk in stream:
+        chunk = await anext(stream)
+        while True:
             if on_chunk is not None:
                 with guard("stream chunk"):
                     on_chunk(chunk)
-            yield chunk
+            try:
+                sent = yield chunk
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                chunk = await stream.athrow(error)
+            else:
+                chunk = await stream.asend(sent)
+    except StopAsyncIteration:
+        _end(guard, on_end, None)
     except GeneratorExit:
         _end(guard, on_end, None, dropped=True)
         raise
@@ -95,7 +115,6 @@ async def _async(
         raise
     finally:
         await stream.aclose()
-    _end(guard, on_end, None)
 
 
 def _end(
