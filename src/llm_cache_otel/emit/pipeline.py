@@ -10,9 +10,6 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Iterator
-from importlib.metadata import entry_points
-from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
@@ -20,16 +17,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from llm_cache_otel.emit.log import logger
-
-_PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+from llm_cache_otel.emit.exporters import exporters
 
 
 def private_tracer_provider(resource: Resource | None, exit_timeout: float) -> TracerProvider:
     """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    for exporter in _exporters("traces"):
-        provider.add_span_processor(BatchSpanProcessor(exporter()))
+    for exporter in exporters("traces"):
+        provider.add_span_processor(BatchSpanProcessor(exporter))
     _shut_down_at_exit(provider, exit_timeout)
     return provider
 
@@ -37,47 +32,12 @@ def private_tracer_provider(resource: Resource | None, exit_timeout: float) -> T
 def private_meter_provider(resource: Resource | None, exit_timeout: float) -> MeterProvider:
     """Metrics at intervals to the exporters of `OTEL_METRICS_EXPORTER`, by default OTLP."""
     readers: list[MetricReader] = []
-    for exporter in _exporters("metrics"):
-        is_reader = isinstance(exporter, type) and issubclass(exporter, MetricReader)
-        readers.append(exporter() if is_reader else PeriodicExportingMetricReader(exporter()))
+    for exporter in exporters("metrics"):
+        pulled = isinstance(exporter, MetricReader)
+        readers.append(exporter if pulled else PeriodicExportingMetricReader(exporter))
     provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
     _shut_down_at_exit(provider, exit_timeout)
     return provider
-
-
-def _exporters(signal: str) -> Iterator[Any]:
-    """Exporter classes for `traces` or `metrics`, by the SDK's entry points."""
-    for name in os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").split(","):
-        chosen = name.strip().lower()
-        if chosen in ("", "none"):
-            continue
-        if chosen == "otlp":
-            chosen = _otlp_exporter(signal)
-        found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=chosen))
-        if found:
-            yield found[0].load()
-        else:
-            logger.warning(
-                "OTEL_%s_EXPORTER names the exporter %r, which is not installed; it is left out.",
-                signal.upper(),
-                chosen,
-            )
-
-
-def _otlp_exporter(signal: str) -> str:
-    for variable in (
-        f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL",
-        "OTEL_EXPORTER_OTLP_PROTOCOL",
-    ):
-        protocol = os.environ.get(variable, "").strip()
-        if protocol in _PROTOCOLS:
-            return _PROTOCOLS[protocol]
-        if protocol:
-            logger.warning(
-                "%s is %r; it can be grpc or http/protobuf. Using grpc.", variable, protocol
-            )
-            break
-    return _PROTOCOLS["grpc"]
 
 
 class _Exit:
