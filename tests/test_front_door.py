@@ -262,20 +262,24 @@ def test_a_common_salt_makes_digests_comparable(
     assert User.__name__ == "User"
 
 
-def test_a_provider_that_fails_leaves_the_program_unobserved(
+def test_a_provider_that_fails_costs_its_signal_only(
     provider: SimulatedProvider, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
     class BrokenProvider:
         def get_tracer(self, *args: Any) -> Any:
             raise RuntimeError("secret")
 
+    broken: Any = BrokenProvider()
     client = make("from_openai", provider)
     with caplog.at_level(logging.WARNING, "llm_cache_otel"):
-        assert instrument(client, tracer_provider=BrokenProvider()) is client  # type: ignore[arg-type]
-    assert "instrument() failed (RuntimeError)" in caplog.text
-    assert "secret" not in caplog.text
-    assert client.create(**request_for("from_openai")).name
-    instrument(client, **recording.providers)
-    client.create(**request_for("from_openai"))
+        observed = instrument(
+            client, tracer_provider=broken, meter_provider=recording.meter_provider
+        )
+        assert observed is client
+        for _ in range(2):
+            assert client.create(**request_for("from_openai")).name
     client.client.close()
-    assert len(recording.spans("create User")) == 1
+    assert caplog.text.count("can't export traces (RuntimeError)") == 1
+    assert "secret" not in caplog.text
+    assert recording.spans() == []
+    assert sum(recording.sums("llm_cache.requests", "llm_cache.outcome").values()) == 2

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TypeVar
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from llm_cache_otel import forks
 from llm_cache_otel.emit.log import logger
-from llm_cache_otel.emit.signals import Signals, resolve_providers
-from llm_cache_otel.later import later
+from llm_cache_otel.emit.signals import flush_routes
 from llm_cache_otel.observe.doors import Door, door_for
 from llm_cache_otel.reporter import Reporter
 from llm_cache_otel.settings import Settings
 
 T = TypeVar("T")
 
-_lock = threading.RLock()  # a finalizer may call uninstrument() while instrument() runs
+_lock = forks.rlock()  # a finalizer may call uninstrument() while instrument() runs
 
 _ACCEPTED = (
     "an Instructor client (from instructor.from_provider, from_openai, …), an OpenAI client changed by "
@@ -82,9 +80,9 @@ def uninstrument(target: T) -> T:
 def flush(timeout: float = 5.0) -> bool:
     """Send everything recorded so far, for instance before a function is frozen between calls.
 
-    Waits at most `timeout` seconds; `False` if that was not enough. `True` says that everything was
-    handed to the exporters and that they are done with it: what a Collector refused, the OpenTelemetry SDK
-    reports in its log only.
+    Waits at most `timeout` seconds; `False` if that was not enough, or if something could not be
+    delivered. Of what goes through the application's own providers, the OpenTelemetry SDK says only that
+    its exporters are done with it, and not whether a Collector took it.
 
     Raises:
         ValueError: `timeout` is not a positive number.
@@ -161,11 +159,11 @@ def _open(
 
 
 class _Reporters:
-    """One reporter for each set of providers and settings, so that clients share instruments."""
+    """One reporter for each set of providers and settings, so that clients share what it knows."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._made: dict[tuple[object, ...], tuple[Reporter, Signals]] = {}
+        self._lock = forks.rlock()
+        self._made: dict[tuple[object, ...], Reporter] = {}
 
     def get(
         self,
@@ -173,21 +171,22 @@ class _Reporters:
         meter_provider: MeterProvider | None,
         settings: Settings,
     ) -> Reporter:
-        tracers, meters = resolve_providers(tracer_provider, meter_provider, settings.exit_timeout)
         with self._lock:
-            key = (id(tracers), id(meters), settings)
+            key = (id(tracer_provider), id(meter_provider), settings)
             if key not in self._made:
-                signals = Signals(tracers, meters)
-                self._made[key] = (Reporter(signals, settings.digest_salt), signals)
-            return self._made[key][0]
+                self._made[key] = Reporter(tracer_provider, meter_provider, settings)
+            reporter = self._made[key]
+        reporter.route.prepare()
+        return reporter
 
     def flush(self, timeout: float) -> bool:
         with self._lock:
-            made = list(self._made.values())
-        deadline = time.monotonic() + timeout
-        results = [later.wait(timeout)]
-        results += [signals.flush(max(0.0, deadline - time.monotonic())) for _, signals in made]
-        return all(results)
+            routes = [reporter.route for reporter in self._made.values()]
+        try:
+            return flush_routes(routes, timeout)
+        except Exception:
+            logger.debug("flush() failed", exc_info=True)
+            return False
 
 
 _reporters = _Reporters()

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+
+from llm_cache_otel import forks
 
 Work = Callable[[], None]
 
@@ -23,21 +24,21 @@ class Later:
     """A thread that does what is put, in order. It is started by `ready`, never by a finalizer."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._queue: SimpleQueue[Work] = SimpleQueue()
-        self._process: int | None = None
+        self._generation: int | None = None
 
     def ready(self) -> None:
         """Make sure that this process has the thread; a forked child has lost its parent's."""
-        if self._process == os.getpid():
+        if self._generation == forks.generation:
             return
         with self._lock:
-            if self._process == os.getpid():
+            if self._generation == forks.generation:
                 return
-            if self._process is None:
+            if self._generation is None:
                 atexit.register(self.wait, _EXIT_TIMEOUT)
             self._queue = SimpleQueue()
-            self._process = os.getpid()
+            self._generation = forks.generation
             thread = threading.Thread(
                 target=self._run, args=(self._queue,), name="llm_cache_otel-later", daemon=True
             )
@@ -49,7 +50,7 @@ class Later:
 
     def wait(self, timeout: float) -> bool:
         """Whether all that was put before is done within `timeout` seconds."""
-        if self._process != os.getpid():
+        if self._generation != forks.generation:
             return True
         done = threading.Event()
         self._queue.put(done.set)

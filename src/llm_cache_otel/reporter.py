@@ -10,40 +10,63 @@ import hashlib
 import weakref
 from collections.abc import Callable
 
-from llm_cache_otel.emit.signals import Signals
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from llm_cache_otel.emit.gauges import Inventory
+from llm_cache_otel.emit.log import Once
+from llm_cache_otel.emit.signals import Route, Signals
 from llm_cache_otel.emit.spans import SpanScope
-from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, SpanRole, Verdict
+from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Scope, Verdict
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.saved_duration import StoringDurations
 from llm_cache_otel.later import later
+from llm_cache_otel.settings import Settings
 
 
 class Reporter:
-    """Says what happened, through one pair of providers."""
+    """Says what happened, each call through the providers that apply when it begins."""
 
-    def __init__(self, signals: Signals, salt: str) -> None:
-        self.guard = signals.guard
-        self._signals = signals
-        self._salt = hashlib.sha256(salt.encode()).digest()
+    def __init__(
+        self,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        settings: Settings,
+    ) -> None:
+        self.guard = Guard(self._report_error)
+        self._salt = hashlib.sha256(settings.digest_salt.encode()).digest()
+        self._inventory = Inventory(self.guard)
+        self.route = Route(tracer_provider, meter_provider, settings.exit_timeout, self._inventory)
         self._storing_durations = StoringDurations()
+        self._once = Once()
 
-    def open(self, opening: Opening) -> SpanScope:
-        if opening.role is SpanRole.CREATE:
-            later.ready()
-        return self._signals.spans.open(opening)
+    def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
+        if isinstance(within, SpanScope):
+            return within.signals.spans.open(opening, within.signals)
+        signals = self.route.signals()
+        later.ready()
+        return signals.spans.open(opening, signals)
 
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
         if dropped:
             later.put(lambda: self._finished_later(facts))
-        elif isinstance(facts, BackendFacts):
-            self._backend_finished(facts)
+            return
+        signals = self._signals_of(facts.scope)
+        if not signals.are_ours:
+            return  # it began in the process that this one was forked from, which says it
+        if isinstance(facts, BackendFacts):
+            self._backend_finished(facts, signals)
         else:
-            self._call_finished(facts)
+            self._call_finished(facts, signals)
 
     def _finished_later(self, facts: CallFacts | BackendFacts) -> None:
         with self.guard("later"):
             self.finished(facts)
+
+    def _signals_of(self, scope: Scope | None) -> Signals:
+        return scope.signals if isinstance(scope, SpanScope) else self.route.signals()
 
     def digest(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()
@@ -55,27 +78,27 @@ class Reporter:
         backend: str,
         name: str | None,
     ) -> None:
-        self._signals.gauges.watch_size(cache, size, backend, name)
+        self._inventory.watch_size(cache, size, backend, name)
 
-    def _backend_finished(self, facts: BackendFacts) -> None:
+    def _backend_finished(self, facts: BackendFacts, signals: Signals) -> None:
         with self.guard("spans"):
-            self._signals.spans.finish_backend(facts)
+            signals.spans.finish_backend(facts)
         with self.guard("metrics"):
-            self._signals.metrics.record_backend(facts)
+            signals.metrics.record_backend(facts)
 
-    def _call_finished(self, call: CallFacts) -> None:
+    def _call_finished(self, call: CallFacts, signals: Signals) -> None:
         verdict = None
         with self.guard("interpret"):
             verdict = self._verdict(call)
         with self.guard("spans"):
-            self._signals.spans.finish_call(call, verdict)
+            signals.spans.finish_call(call, verdict)
         if verdict is None:
             return
         with self.guard("metrics"):
-            self._signals.metrics.record_call(call, verdict)
+            signals.metrics.record_call(call, verdict)
         with self.guard("gauges"):
             if call.response_model is not None and call.schema_digest is not None:
-                self._signals.gauges.note_schema(call.response_model, call.schema_digest)
+                self._inventory.note_schema(call.response_model, call.schema_digest)
         with self.guard("advice"):
             self._advise(call, verdict)
 
@@ -87,4 +110,17 @@ class Reporter:
     def _advise(self, call: CallFacts, verdict: Verdict) -> None:
         advice = advice_for(call, verdict)
         if advice is not None:
-            self._signals.once.warn(advice.cause, advice.text)
+            self._once.warn(advice.cause, advice.text)
+
+    def _report_error(self, where: str, error: Exception) -> None:
+        kind = type(error)
+        name = kind.__qualname__
+        if kind.__module__ != "builtins":
+            name = f"{kind.__module__}.{name}"
+        # The message stays unsaid: it may quote what the host was working on.
+        self._once.warn(
+            ("instrumentation", where, name),
+            f"llm-cache-otel swallowed an error of its own ({name} in '{where}'); the program is not "
+            "affected. Please report it.",
+        )
+        self.route.signals().metrics.count_error(where, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from llm_cache_otel import forks
 
 MOST_VALUES = 100
 OTHER = "_OTHER"
@@ -14,7 +14,7 @@ class Bounded:
     def __init__(self, other: str = OTHER) -> None:
         self._other = other
         self._seen: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def __call__(self, value: str) -> str:
         if value in self._seen:

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any
 
-from llm_cache_otel.emit.log import logger
-
-Signal = Literal["traces", "metrics"]
+from llm_cache_otel.emit.fallbacks import Signal, otlp_arguments
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 
-def exporters(signal: Signal) -> Iterator[Any]:
+def exporters(signal: Signal, bad: AbstractSet[str] = frozenset()) -> Iterator[Any]:
     """New exporters for a signal; for metrics, readers of metrics where they are pulled.
 
-    By default one over OTLP with gRPC, as the OTLP specification leaves to an SDK.
+    By default one over OTLP with gRPC, as the OTLP specification leaves to an SDK. `bad` are the names
+    of variables whose values are no good.
     """
-    for name in os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").split(","):
-        chosen = name.strip().lower()
-        if chosen in ("", "none"):
-            continue
-        if chosen == "otlp":
-            chosen = _otlp_exporter(signal)
-        found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=chosen))
-        if found:
-            yield found[0].load()()
-        else:
-            logger.warning(
-                "OTEL_%s_EXPORTER names the exporter %r, which is not installed; it is left out.",
-                signal.upper(),
-                chosen,
-            )
+    for name in _names(signal):
+        kind = _exporter(signal, name)
+        if kind is not None:
+            yield kind(**otlp_arguments(name, signal, bad))
+
+
+def import_exporters(signal: Signal) -> None:
+    """Import what `exporters` would make; what is wrong with it is told when it is made."""
+    for name in _names(signal):
+        with contextlib.suppress(Exception):
+            _exporter(signal, name)
+
+
+def _names(signal: Signal) -> list[str]:
+    chosen = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER") or "otlp"
+    names = [name.strip().lower() for name in chosen.split(",")]
+    return [
+        _otlp_exporter(signal) if name == "otlp" else name
+        for name in names
+        if name not in ("", "none")
+    ]
+
+
+@functools.cache  # to look for entry points takes tens of milliseconds
+def _exporter(signal: Signal, name: str) -> Any | None:
+    found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
+    return found[0].load() if found else None
 
 
 def _otlp_exporter(signal: Signal) -> str:
+    """By the signal's own protocol, else the common one, else gRPC."""
     for variable in (
         f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL",
         "OTEL_EXPORTER_OTLP_PROTOCOL",
     ):
         protocol = os.environ.get(variable, "").strip()
-        if protocol in _PROTOCOLS:
-            return _PROTOCOLS[protocol]
         if protocol:
-            logger.warning(
-                "%s is %r; it can be grpc or http/protobuf. Using grpc.", variable, protocol
-            )
-            break
+            return _PROTOCOLS.get(protocol, _PROTOCOLS["grpc"])
     return _PROTOCOLS["grpc"]

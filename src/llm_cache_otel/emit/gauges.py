@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from llm_cache_otel import forks
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import MOST_VALUES
 from llm_cache_otel.guard import Guard
@@ -17,23 +17,14 @@ Size = tuple[int, int]
 _Labels = tuple[tuple[str, str], ...]
 
 
-class Gauges:
-    """Observable gauges of one meter. Caches are held weakly, each counted once; thread-safe."""
+class Inventory:
+    """The caches and schemas that a reporter has met. Caches are held weakly; thread-safe."""
 
-    def __init__(self, meter: Meter, guard: Guard) -> None:
-        self._guard = guard
-        self._lock = threading.Lock()
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+        self._lock = forks.lock()
         self._caches: dict[int, tuple[weakref.ref[object], Callable[[object], Size], _Labels]] = {}
         self._schemas: dict[tuple[str, str], None] = {}
-        meter.create_observable_gauge(
-            names.ENTRIES, [self._entries], "{entry}", "Entries held by caches of this process."
-        )
-        meter.create_observable_gauge(
-            names.CAPACITY, [self._capacity], "{entry}", "Entries that there is room for."
-        )
-        meter.create_observable_gauge(
-            names.SCHEMA_INFO, [self._schema_info], "1", "Response models' schemas in use."
-        )
 
     def watch_size(
         self,
@@ -61,39 +52,67 @@ class Gauges:
             if len(self._schemas) < MOST_VALUES:
                 self._schemas[schema] = None
 
-    def _entries(self, options: CallbackOptions) -> Iterable[Observation]:
-        with self._guard("gauges"):
-            return self._sums(0)
-        return []
-
-    def _capacity(self, options: CallbackOptions) -> Iterable[Observation]:
-        with self._guard("gauges"):
-            return self._sums(1)
-        return []
-
-    def _schema_info(self, options: CallbackOptions) -> Iterable[Observation]:
-        with self._guard("gauges"):
-            return self._schemas_in_use()
-        return []
-
-    def _sums(self, which: int) -> list[Observation]:
-        sums: Counter[_Labels] = Counter()
+    def sizes(self) -> Iterator[tuple[int, _Labels, Size]]:
+        """The identity, labels and size of every cache that still lives."""
         with self._lock:
             watched = list(self._caches.items())
         for identity, (reference, size, labels) in watched:
             cache = reference()
-            if cache is None:
-                with self._lock:
-                    if self._caches.get(identity, (None,))[0] is reference:
-                        del self._caches[identity]
-            else:
-                sums[labels] += size(cache)[which]
+            if cache is not None:
+                yield identity, labels, size(cache)
+                continue
+            with self._lock:
+                if self._caches.get(identity, (None,))[0] is reference:
+                    del self._caches[identity]
+
+    def schemas(self) -> list[tuple[str, str]]:
+        with self._lock:
+            return list(self._schemas)
+
+
+class Gauges:
+    """Observable gauges of one meter, of all inventories that are reported through it."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._inventories: list[Inventory] = []
+        meter.create_observable_gauge(
+            names.ENTRIES, [self._entries], "{entry}", "Entries held by caches of this process."
+        )
+        meter.create_observable_gauge(
+            names.CAPACITY, [self._capacity], "{entry}", "Entries that there is room for."
+        )
+        meter.create_observable_gauge(
+            names.SCHEMA_INFO, [self._schema_info], "1", "Response models' schemas in use."
+        )
+
+    def include(self, inventory: Inventory) -> None:
+        if all(known is not inventory for known in self._inventories):
+            self._inventories.append(inventory)
+
+    def _entries(self, options: CallbackOptions) -> Iterable[Observation]:
+        return self._sums(0)
+
+    def _capacity(self, options: CallbackOptions) -> Iterable[Observation]:
+        return self._sums(1)
+
+    def _sums(self, which: int) -> list[Observation]:
+        """Of every cache once, though several reporters may have met it."""
+        sums: Counter[_Labels] = Counter()
+        counted: set[int] = set()
+        for inventory in self._inventories:
+            with inventory.guard("gauges"):
+                for identity, labels, size in inventory.sizes():
+                    if identity not in counted:
+                        counted.add(identity)
+                        sums[labels] += size[which]
         return [Observation(value, dict(labels)) for labels, value in sums.items()]
 
-    def _schemas_in_use(self) -> list[Observation]:
-        with self._lock:
-            schemas = list(self._schemas)
+    def _schema_info(self, options: CallbackOptions) -> Iterable[Observation]:
+        schemas: set[tuple[str, str]] = set()
+        for inventory in self._inventories:
+            with inventory.guard("gauges"):
+                schemas.update(inventory.schemas())
         return [
             Observation(1, {names.RESPONSE_MODEL: model, names.SCHEMA_DIGEST: digest})
-            for model, digest in schemas
+            for model, digest in sorted(schemas)
         ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Hashable
+
+from llm_cache_otel import forks
 
 _MOST_MESSAGES = 1_000
 
@@ -15,7 +16,7 @@ class Once:
     """Logs a warning the first time its cause is seen. Thread-safe, and bounded."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._causes: set[Hashable] = set()
 
     def warn(self, cause: Hashable, message: str) -> None:

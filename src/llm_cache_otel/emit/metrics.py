@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import MeterProvider
 
+from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import Bounded
+from llm_cache_otel.emit.gauges import Gauges
 from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import (
     AttemptFacts,
@@ -40,9 +42,12 @@ GEN_AI_BOUNDARIES = [
 
 
 class Metrics:
-    """The synchronous instruments of one meter."""
+    """The instruments of one provider."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, provider: MeterProvider) -> None:
+        self.provider = provider
+        meter = provider.get_meter(names.SCOPE, __version__, names.SCHEMA_URL)
+        self.gauges = Gauges(meter)
         self._requests = meter.create_counter(
             names.REQUESTS, "{request}", "Calls of create, by what the response cache did."
         )

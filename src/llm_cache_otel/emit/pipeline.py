@@ -6,81 +6,142 @@ It never sets a global.
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
-import time
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Any
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk import _configuration as configuration
+from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
+    Resource,
+    ServiceInstanceIdResourceDetector,
+)
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
+from llm_cache_otel.emit.config_file import ConfigFile
+from llm_cache_otel.emit.environment import problems
 from llm_cache_otel.emit.exporters import exporters
+from llm_cache_otel.emit.exporting import Outages, OwnExporter, OwnSpanProcessor, hushed_sdk
+from llm_cache_otel.emit.fallbacks import batch_arguments, limit_arguments, reader_arguments
+from llm_cache_otel.emit.log import Once
+
+_NOWHERE = NoOpMeterProvider()
+"""For the SDK's metrics of itself: it would look for a global, and a variable can make that set one."""
 
 
-def private_tracer_provider(resource: Resource | None, exit_timeout: float) -> TracerProvider:
-    """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    for exporter in exporters("traces"):
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    _shut_down_at_exit(provider, exit_timeout)
-    return provider
+class Pipeline:
+    """Builds the providers of one process. What is wrong with a variable is told once.
 
-
-def private_meter_provider(resource: Resource | None, exit_timeout: float) -> MeterProvider:
-    """Metrics at intervals to the exporters of `OTEL_METRICS_EXPORTER`, by default OTLP."""
-    readers: list[MetricReader] = []
-    for exporter in exporters("metrics"):
-        pulled = isinstance(exporter, MetricReader)
-        readers.append(exporter if pulled else PeriodicExportingMetricReader(exporter))
-    provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
-    _shut_down_at_exit(provider, exit_timeout)
-    return provider
-
-
-class _Exit:
-    """Shuts one process's providers down at exit, waiting no longer than their timeouts.
-
-    With nobody listening an exporter would hold up exit for many seconds. The threads that shut down
-    exist from the start, because Python starts none while it exits.
+    A provider is described by `resource`, or as the variables say where that is `None`. It is `None`
+    itself where there is nothing to export to.
     """
 
     def __init__(self) -> None:
-        self._process = os.getpid()
-        self._exiting = threading.Event()
-        self._waiting: list[tuple[threading.Thread, float]] = []
-        atexit.register(self._wait)
+        self.outages = Outages()
+        self._once = Once()
 
-    @property
-    def is_of_this_process(self) -> bool:
-        return self._process == os.getpid()
+    def tracer_provider(self, resource: Resource | None) -> TracerProvider | None:
+        """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
+        built: TracerProvider | None
+        built = self._build(ConfigFile.tracer_provider, _tracer_provider, resource)
+        return built
 
-    def add(self, provider: TracerProvider | MeterProvider, timeout: float) -> None:
-        thread = threading.Thread(
-            target=self._shut_down, args=(provider,), name="llm_cache_otel-exit", daemon=True
-        )
-        thread.start()
-        self._waiting.append((thread, timeout))
+    def meter_provider(self, resource: Resource | None) -> MeterProvider | None:
+        """Metrics at intervals to the exporters of `OTEL_METRICS_EXPORTER`, by default OTLP."""
+        built: MeterProvider | None
+        built = self._build(ConfigFile.meter_provider, _meter_provider, resource)
+        return built
 
-    def _shut_down(self, provider: TracerProvider | MeterProvider) -> None:
-        self._exiting.wait()
-        provider.shutdown()
+    def _build(
+        self,
+        from_file: Callable[[ConfigFile, Resource, Outages], Any],
+        from_variables: Callable[[Resource, Outages, AbstractSet[str]], Any],
+        resource: Resource | None,
+    ) -> Any:
+        found = problems(os.environ)
+        for problem in found:
+            self._once.warn(problem, problem.text)
+        bad = {problem.variable for problem in found}
+        with hushed_sdk():
+            if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+                return None
+            path = os.environ.get("OTEL_CONFIG_FILE")
+            if path and "OTEL_CONFIG_FILE" not in bad:
+                try:
+                    file = ConfigFile(path)
+                    return from_file(file, resource or instance(file.resource()), self.outages)
+                except Exception as error:
+                    self._once.warn(
+                        "OTEL_CONFIG_FILE",
+                        f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
+                        "variables.",
+                    )
+            return from_variables(resource or instance(Resource.create()), self.outages, bad)
 
-    def _wait(self) -> None:
-        if not self.is_of_this_process:
-            return
-        self._exiting.set()
-        started = time.monotonic()
-        for thread, timeout in self._waiting:
-            thread.join(max(0.0, started + timeout - time.monotonic()))
+
+def _tracer_provider(
+    resource: Resource, outages: Outages, bad: AbstractSet[str]
+) -> TracerProvider | None:
+    made = list(exporters("traces", bad))
+    if not made:
+        return None
+    sampler = configuration._get_sampler()
+    ids = configuration._get_id_generator()
+    provider = TracerProvider(
+        resource=resource,
+        shutdown_on_exit=False,
+        sampler=_unless(
+            "OTEL_TRACES_SAMPLER" in bad, lambda: configuration._import_sampler(sampler)
+        ),
+        id_generator=_unless(
+            "OTEL_PYTHON_ID_GENERATOR" in bad, lambda: configuration._import_id_generator(ids)
+        ),
+        span_limits=SpanLimits(**limit_arguments(bad, SpanLimits.UNSET)),
+        meter_provider=_NOWHERE,
+    )
+    for exporter in made:
+        own = OwnExporter(exporter, "traces", outages)
+        sizes = batch_arguments(bad)
+        processor = OwnSpanProcessor(own, outages, meter_provider=_NOWHERE, **sizes)
+        provider.add_span_processor(processor)
+    return provider
 
 
-_exits: list[_Exit] = []
+def _meter_provider(
+    resource: Resource, outages: Outages, bad: AbstractSet[str]
+) -> MeterProvider | None:
+    made = list(exporters("metrics", bad))
+    if not made:
+        return None
+    readers: list[MetricReader] = []
+    for exporter in made:
+        own: Any = OwnExporter(exporter, "metrics", outages)
+        # Some are pulled from, and are readers themselves.
+        pulled = isinstance(exporter, MetricReader)
+        times = reader_arguments(bad)
+        readers.append(exporter if pulled else PeriodicExportingMetricReader(own, **times))
+    default_filter = TraceBasedExemplarFilter() if "OTEL_METRICS_EXEMPLAR_FILTER" in bad else None
+    return MeterProvider(
+        readers, resource=resource, exemplar_filter=default_filter, shutdown_on_exit=False
+    )
 
 
-def _shut_down_at_exit(provider: TracerProvider | MeterProvider, timeout: float) -> None:
-    if not _exits or not _exits[-1].is_of_this_process:
-        _exits.append(_Exit())
-    _exits[-1].add(provider, timeout)
+def _unless(bad: bool, read: Callable[[], Any]) -> Any:  # noqa: FBT001
+    return None if bad else read()
+
+
+def instance(resource: Resource) -> Resource:
+    """`resource` with a `service.instance.id` that no other process has.
+
+    An application server's processes are instances of their own by the semantic conventions: with the
+    one id that a user gave to all of them, their counters would overwrite each other.
+    """
+    unique = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
+    given = resource.attributes.get(SERVICE_INSTANCE_ID)
+    if given not in (None, unique):
+        unique = f"{given}-{os.getpid()}"
+    return resource.merge(Resource({SERVICE_INSTANCE_ID: unique}))

@@ -1,10 +1,12 @@
-"""Which providers each signal goes to, and the instruments made from them."""
+"""Which provider each signal goes to at a time, and what is said through it."""
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import trace as trace_api
@@ -12,114 +14,174 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import TracerProvider
 
-from llm_cache_otel._version import __version__
-from llm_cache_otel.emit import names
-from llm_cache_otel.emit.gauges import Gauges
-from llm_cache_otel.emit.log import Once
+from llm_cache_otel import forks
+from llm_cache_otel.emit.ending import wait_for_endings
+from llm_cache_otel.emit.exporters import import_exporters
+from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.flushing import flush_providers
+from llm_cache_otel.emit.gauges import Inventory
+from llm_cache_otel.emit.log import Once, logger
 from llm_cache_otel.emit.metrics import Metrics
-from llm_cache_otel.emit.pipeline import private_meter_provider, private_tracer_provider
+from llm_cache_otel.emit.private import NO_METRICS, NO_TRACES, private_providers, warn_of_failure
 from llm_cache_otel.emit.spans import Spans
-from llm_cache_otel.guard import Guard
+from llm_cache_otel.later import later
+
+P = TypeVar("P")
 
 
+@dataclass(frozen=True, slots=True)
 class Signals:
-    """Spans and metrics of one pair of providers."""
+    """What a call is said through, from its beginning to its end, in the process that it began in."""
 
-    def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
-        self._providers: tuple[Any, Any] = (tracer_provider, meter_provider)
-        tracer = tracer_provider.get_tracer(names.SCOPE, __version__, names.SCHEMA_URL)
-        meter = meter_provider.get_meter(names.SCOPE, __version__, names.SCHEMA_URL)
-        self.spans = Spans(tracer)
-        self.metrics = Metrics(meter)
-        self.guard = Guard(self._report_error)
-        self.once = Once()
-        self.gauges = Gauges(meter, self.guard)
+    spans: Spans
+    metrics: Metrics
+    generation: int
 
-    def _report_error(self, where: str, error: Exception) -> None:
-        kind = type(error)
-        name = kind.__qualname__
-        if kind.__module__ != "builtins":
-            name = f"{kind.__module__}.{name}"
-        self.metrics.count_error(where, name)
-        # The message stays unsaid: it may quote what the host was working on.
-        self.once.warn(
-            ("instrumentation", where, name),
-            f"llm-cache-otel swallowed an error of its own ({name} in '{where}'); the program is not "
-            "affected. Please report it.",
+    @property
+    def are_ours(self) -> bool:
+        """Whether they belong to this process, and not to one that it was forked from."""
+        return self.generation == forks.generation
+
+
+class Route:
+    """Where telemetry goes: each signal by itself to the provider passed in, else to the application's
+    own global one, whenever it sets it, else to a private one of ours until then. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        exit_timeout: float,
+        inventory: Inventory,
+    ) -> None:
+        self._tracer_provider = _unless_proxy(tracer_provider)
+        self._meter_provider = _unless_proxy(meter_provider)
+        self._exit_timeout = exit_timeout
+        self._inventory = inventory
+        self._lock = forks.rlock()
+        self._once = Once()
+        self._globals: tuple[object, object] = (None, None)
+        self._signals: Signals | None = None
+
+    def signals(self) -> Signals:
+        """What a call that begins now is said through."""
+        signals = self._signals
+        tracers, meters = self._globals
+        if (
+            signals is not None
+            and signals.generation == forks.generation
+            and tracers is trace_api._TRACER_PROVIDER
+            and meters is metrics_api._internal._METER_PROVIDER
+        ):
+            return signals
+        return self._resolve()
+
+    def prepare(self) -> None:
+        """Have ready what the first call would wait for: providers, or the modules that ours take."""
+        missing: list[Signal] = []
+        if (self._tracer_provider or trace_api._TRACER_PROVIDER) is None:
+            missing.append("traces")
+        if (self._meter_provider or metrics_api._internal._METER_PROVIDER) is None:
+            missing.append("metrics")
+        for signal in missing:
+            import_exporters(signal)
+        if not missing:
+            self.signals()
+
+    @property
+    def resolved(self) -> Signals | None:
+        """What the last call was said through; `None` before the first, and in a forked child's."""
+        signals = self._signals
+        return signals if signals is not None and signals.are_ours else None
+
+    def _resolve(self) -> Signals:
+        with self._lock:
+            before = self._signals
+            # Not get_tracer_provider(): with OTEL_PYTHON_TRACER_PROVIDER set it would install a global.
+            known = trace_api._TRACER_PROVIDER, metrics_api._internal._METER_PROVIDER
+            tracers, meters = self._providers(*known)
+            if before is None or before.spans.provider is not tracers:
+                logger.info("traces go to %s", _described(tracers))
+            if before is None or before.metrics.provider is not meters:
+                logger.info("metrics go to %s", _described(meters))
+            elif not before.are_ours:
+                self._warn_of_inherited_counts(meters)
+            signals = Signals(_spans(tracers), _metrics(meters), forks.generation)
+            signals.metrics.gauges.include(self._inventory)
+            self._signals, self._globals = signals, known
+            return signals
+
+    def _providers(
+        self, global_tracers: Any, global_meters: Any
+    ) -> tuple[TracerProvider, MeterProvider]:
+        """A private one says where it comes from as the other signal does, where that is not ours."""
+        tracers = self._tracer_provider or global_tracers
+        meters = self._meter_provider or global_meters
+        private, timeout = private_providers(), self._exit_timeout
+        return (
+            tracers or private.tracer_provider(_resource_of(meters), timeout),
+            meters or private.meter_provider(_resource_of(tracers), timeout),
         )
 
-    def flush(self, timeout: float) -> bool:
-        """Send what has been recorded; `False` if not all was sent within `timeout` seconds.
-
-        The SDK's own flushing has no deadline, so it runs in threads that are waited for.
-        """
-        results: list[bool] = []
-        threads = [
-            threading.Thread(target=_flush, args=(provider, timeout, results), daemon=True)
-            for provider in self._providers
-            if hasattr(provider, "force_flush")
-        ]
-        deadline = time.monotonic() + timeout
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return len(results) == len(threads) and all(results)
+    def _warn_of_inherited_counts(self, meters: MeterProvider) -> None:
+        if hasattr(meters, "force_flush"):
+            self._once.warn(
+                "inherited counts",
+                "This process was forked after calls were counted through the application's own meter "
+                "provider, and exports its parent's counts again. Set up OpenTelemetry in each process, "
+                "after the fork.",
+            )
 
 
-def _flush(provider: Any, timeout: float, results: list[bool]) -> None:
-    results.append(bool(provider.force_flush(int(timeout * 1000))))
+# Whatever is said through one provider is said by one of these, for as long as somebody uses it.
+_all_spans: WeakValueDictionary[int, Spans] = WeakValueDictionary()
+_all_metrics: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
 
 
-class PrivateProviders:
-    """This process's own pipeline, each signal built when it is first needed. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._tracer_provider: TracerProvider | None = None
-        self._meter_provider: MeterProvider | None = None
-
-    def tracer_provider(self, resource: Resource | None, exit_timeout: float) -> TracerProvider:
-        with self._lock:
-            if self._tracer_provider is None:
-                self._tracer_provider = private_tracer_provider(resource, exit_timeout)
-            return self._tracer_provider
-
-    def meter_provider(self, resource: Resource | None, exit_timeout: float) -> MeterProvider:
-        with self._lock:
-            if self._meter_provider is None:
-                self._meter_provider = private_meter_provider(resource, exit_timeout)
-            return self._meter_provider
+def _spans(provider: TracerProvider) -> Spans:
+    spans = _all_spans.get(id(provider))
+    if spans is None:
+        try:
+            spans = _all_spans[id(provider)] = Spans(provider)
+        except Exception as error:
+            warn_of_failure("traces", error)
+            return Spans(NO_TRACES)
+        private_providers().end_with(spans, provider)
+    return spans
 
 
-_private = PrivateProviders()
+def _metrics(provider: MeterProvider) -> Metrics:
+    metrics = _all_metrics.get(id(provider))
+    if metrics is None:
+        try:
+            metrics = _all_metrics[id(provider)] = Metrics(provider)
+        except Exception as error:
+            warn_of_failure("metrics", error)
+            return Metrics(NO_METRICS)
+        private_providers().end_with(metrics, provider)
+    return metrics
 
 
-def resolve_providers(
-    tracer_provider: TracerProvider | None,
-    meter_provider: MeterProvider | None,
-    exit_timeout: float,
-) -> tuple[TracerProvider, MeterProvider]:
-    """Each signal by itself: the one passed in, else the application's global one, else ours.
-
-    A private provider describes its origin with the other signal's resource, where that has one.
-    """
-    tracers = tracer_provider or _global_tracer_provider()
-    meters = meter_provider or _global_meter_provider()
-    if tracers is None:
-        tracers = _private.tracer_provider(_resource_of(meters), exit_timeout)
-    if meters is None:
-        meters = _private.meter_provider(_resource_of(tracers), exit_timeout)
-    return tracers, meters
+def flush_routes(routes: Iterable[Route], timeout: float) -> bool:
+    """Whether what was said through these routes is delivered within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    failures = private_providers().failures
+    told = later.wait(timeout)
+    resolved = [signals for signals in (route.resolved for route in routes) if signals is not None]
+    providers = [
+        *(signals.spans.provider for signals in resolved),
+        *(signals.metrics.provider for signals in resolved),
+    ]
+    flushed = flush_providers(providers, deadline)
+    ended = wait_for_endings(deadline)
+    return told and flushed and ended and private_providers().failures == failures
 
 
-def _global_tracer_provider() -> TracerProvider | None:
-    # Not get_tracer_provider(): with OTEL_PYTHON_TRACER_PROVIDER set it would install a global.
-    return getattr(trace_api, "_TRACER_PROVIDER", None)
-
-
-def _global_meter_provider() -> MeterProvider | None:
-    return getattr(metrics_api._internal, "_METER_PROVIDER", None)
+def _unless_proxy(provider: P | None) -> P | None:
+    """The API's own stand-in means the application's provider, whenever it sets one."""
+    ours = trace_api._PROXY_TRACER_PROVIDER, metrics_api._internal._PROXY_METER_PROVIDER
+    return None if any(provider is proxy for proxy in ours) else provider
 
 
 def _resource_of(provider: object) -> Resource | None:
@@ -127,3 +189,11 @@ def _resource_of(provider: object) -> Resource | None:
     if resource is None:  # the SDK's MeterProvider keeps it in its configuration
         resource = getattr(getattr(provider, "_sdk_config", None), "resource", None)
     return resource if isinstance(resource, Resource) else None
+
+
+def _described(provider: object) -> str:
+    if any(provider is nowhere for nowhere in (NO_TRACES, NO_METRICS)):
+        return "nowhere, as the OTEL_* variables say"
+    if private_providers().is_one(provider):
+        return "a pipeline of llm-cache-otel's own, as the OTEL_* variables say"
+    return f"the application's {type(provider).__module__}.{type(provider).__qualname__}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import Token
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
@@ -12,11 +13,12 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
-    Tracer,
+    TracerProvider,
     set_span_in_context,
 )
 from opentelemetry.util.types import AttributeValue
 
+from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.facts import (
@@ -33,6 +35,9 @@ from llm_cache_otel.facts import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from llm_cache_otel.emit.signals import Signals
+
 Attributes = dict[str, AttributeValue]
 MaybeAttributes = dict[str, AttributeValue | None]
 
@@ -43,11 +48,14 @@ class SpanScope:
     `stepped_back` marks an attempt whose inference span another instrumentation has open already.
     """
 
-    __slots__ = ("_token", "context", "span", "stepped_back")
+    __slots__ = ("_token", "context", "signals", "span", "stepped_back")
 
-    def __init__(self, span: Span, context: Context, *, stepped_back: bool = False) -> None:
+    def __init__(
+        self, span: Span, context: Context, signals: Signals, *, stepped_back: bool = False
+    ) -> None:
         self.span = span
         self.context = context
+        self.signals = signals
         self.stepped_back = stepped_back
         self._token: Token[Context] | None = None
 
@@ -61,16 +69,18 @@ class SpanScope:
 
 
 class Spans:
-    """Opens and finishes spans of one tracer."""
+    """Opens and finishes spans of one provider."""
 
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
+    def __init__(self, provider: TracerProvider) -> None:
+        self.provider = provider
+        self._tracer = provider.get_tracer(names.SCOPE, __version__, names.SCHEMA_URL)
         self._create_names = Bounded(other=names.CREATE)
 
-    def open(self, opening: Opening) -> SpanScope:
+    def open(self, opening: Opening, signals: Signals) -> SpanScope:
         request = opening.request
         if request is not None and context_api.get_value(names.UTIL_GENAI_INFERENCE) is not None:
-            return SpanScope(INVALID_SPAN, context_api.get_current(), stepped_back=True)
+            context = context_api.get_current()
+            return SpanScope(INVALID_SPAN, context, signals, stepped_back=True)
         span = self._tracer.start_span(
             self._name(opening),
             kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
@@ -81,7 +91,7 @@ class Spans:
             ),
             start_time=opening.start_ns,
         )
-        return SpanScope(span, set_span_in_context(span))
+        return SpanScope(span, set_span_in_context(span), signals)
 
     def _name(self, opening: Opening) -> str:
         match opening.role:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 
+from llm_cache_otel import forks
 from llm_cache_otel.facts import CallFacts, Outcome
 
 _MOST_ENTRIES = 16_384
@@ -17,7 +17,7 @@ class StoringDurations:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._seconds: OrderedDict[str, float] = OrderedDict()
 
     def saved_by(self, call: CallFacts, outcome: Outcome) -> float | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llm_cache_otel import forks
 from llm_cache_otel.facts import Opening, Operation, Scope, SpanRole
 from llm_cache_otel.observe import adapter
 from llm_cache_otel.observe.backend import BackendStep, is_busy
@@ -38,7 +38,7 @@ class AdapterMethods:
     """The observed adapters of this process, and the wrapped classes behind them. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._observed: dict[int, ObservedAdapter] = {}
         self._undo: dict[Method, Callable[[], None]] = {}
 

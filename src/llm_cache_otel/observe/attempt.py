@@ -37,7 +37,7 @@ class Attempt:
         self._error_type: str | None = None
         self._parse_error_type: str | None = None
         self._scope = call.target.reporter.open(
-            Opening(SpanRole.ATTEMPT, self._start_ns, request=self._request)
+            Opening(SpanRole.ATTEMPT, self._start_ns, request=self._request), call.scope
         )
         self._surroundings = Surroundings(None, self._scope)
         call.attempts.append(self)

@@ -66,10 +66,10 @@ class Call:
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
         self._awaits_stream = False
         self._unfinished = threading.Lock()
-        self._scope = target.reporter.open(
+        self.scope = target.reporter.open(
             Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
         )
-        self._surroundings = Surroundings(self, self._scope)
+        self._surroundings = Surroundings(self, self.scope)
 
     def _read_cache(self, kwargs: Mapping[str, Any]) -> None:
         cache = kwargs.get("cache")
@@ -173,7 +173,7 @@ class Call:
                 attempts=tuple(attempt.facts(end_ns) for attempt in attempts),
                 store=self.store,
                 error_type=None if error is None else error_type(error),
-                scope=self._scope,
+                scope=self.scope,
             ),
             dropped=dropped,
         )

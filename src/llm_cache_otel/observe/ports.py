@@ -18,8 +18,11 @@ class Reporter(Protocol):
 
     guard: Guard
 
-    def open(self, opening: Opening) -> Scope:
-        """A scope whose parent is the current one of the caller's context."""
+    def open(self, opening: Opening, within: Scope | None = None) -> Scope:
+        """A scope whose parent is the current one of the caller's context.
+
+        `within` is the scope of the call that it is a part of: the whole of a call goes to one place.
+        """
         ...
 
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:

@@ -5,7 +5,6 @@ Each seam passes straight through unless an observed call is running in this con
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import wrapt
 
+from llm_cache_otel import forks
 from llm_cache_otel.observe import attempt, instructor_api
 from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.lookup import Lookup, Store
@@ -117,7 +117,7 @@ class Seams:
     """Opens the seams for the first observed client and closes them after the last. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._undo = ExitStack()
 

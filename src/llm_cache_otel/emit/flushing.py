@@ -1,0 +1,58 @@
+"""Flushing within a time: the SDK's own has no deadline, and says nothing of what was refused."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from llm_cache_otel import forks
+
+
+class _Flush:
+    """One flushing of one provider, in a thread of its own."""
+
+    def __init__(self, provider: Any) -> None:
+        self.provider = provider
+        self.generation = forks.generation
+        self.flushed = False
+        self._thread = threading.Thread(target=self._run, name="llm_cache_otel-flush", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(Exception):
+            self.flushed = bool(self.provider.force_flush())
+
+    def is_over_by(self, deadline: float) -> bool:
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+
+_unfinished: list[_Flush] = []
+"""One for each provider at most: of a Collector that hangs, no heap of threads may wait."""
+
+
+def flush_providers(providers: Iterable[Any], deadline: float) -> bool:
+    """Whether all were flushed by `deadline`, a time of `time.monotonic`."""
+    able = {id(one): one for one in providers if hasattr(one, "force_flush")}
+    flushes: list[_Flush] = []
+    # What waits for an earlier flushing comes last, so that it holds up no other.
+    for provider in sorted(able.values(), key=lambda one: _earlier(one) is not None):
+        earlier = _earlier(provider)
+        if earlier is not None and not earlier.is_over_by(deadline):
+            continue
+        flushes.append(_Flush(provider))
+    _unfinished[:] = [*filter(_is_running, _unfinished), *flushes]
+    over = [flush.is_over_by(deadline) and flush.flushed for flush in flushes]
+    return len(over) == len(able) and all(over)
+
+
+def _earlier(provider: Any) -> _Flush | None:
+    running = (flush for flush in _unfinished if flush.provider is provider and _is_running(flush))
+    return next(running, None)
+
+
+def _is_running(flush: _Flush) -> bool:
+    return flush.generation == forks.generation and not flush.is_over_by(0.0)

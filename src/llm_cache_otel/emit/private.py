@@ -1,0 +1,112 @@
+"""The private providers of this process, each built when something is first to be said through it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
+
+from llm_cache_otel import forks
+from llm_cache_otel.emit.ending import Ending
+from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.log import logger
+from llm_cache_otel.later import later
+
+if TYPE_CHECKING:
+    from llm_cache_otel.emit.pipeline import Pipeline
+
+NO_TRACES = NoOpTracerProvider()
+NO_METRICS = NoOpMeterProvider()
+
+_Key = tuple[Signal, Resource | None]
+
+
+class PrivateProviders:
+    """One provider for each signal and resource. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = forks.rlock()
+        self._generation = forks.generation
+        self._pipeline: Pipeline | None = None
+        self._built: dict[_Key, tuple[Any, Ending | None]] = {}
+
+    @property
+    def failures(self) -> int:
+        """How often something could not be delivered, after the exporter had tried again."""
+        return 0 if self._pipeline is None else self._pipeline.outages.failures
+
+    def tracer_provider(self, resource: Resource | None, exit_timeout: float) -> TracerProvider:
+        """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
+        provider: TracerProvider | None = self._provider("traces", resource, exit_timeout)
+        return provider or NO_TRACES
+
+    def meter_provider(self, resource: Resource | None, exit_timeout: float) -> MeterProvider:
+        """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
+        provider: MeterProvider | None = self._provider("metrics", resource, exit_timeout)
+        return provider or NO_METRICS
+
+    def _provider(self, signal: Signal, resource: Resource | None, exit_timeout: float) -> Any:
+        with self._lock:
+            key = (signal, resource)
+            if key not in self._built:
+                self._built[key] = None, None
+                try:
+                    provider = self._build(signal, resource)
+                    if provider is not None:
+                        self._built[key] = provider, Ending(provider, exit_timeout)
+                except Exception as error:
+                    warn_of_failure(signal, error)
+            return self._built[key][0]
+
+    def _build(self, signal: Signal, resource: Resource | None) -> Any:
+        # Imported here, for a variable's bad value can make the import of the SDK fail.
+        from llm_cache_otel.emit.pipeline import Pipeline
+
+        self._pipeline = self._pipeline or Pipeline()
+        traces = signal == "traces"
+        build = self._pipeline.tracer_provider if traces else self._pipeline.meter_provider
+        return build(resource)
+
+    def is_one(self, provider: object) -> bool:
+        return any(ours is provider for ours, _ in self._built.copy().values())
+
+    def end_with(self, speaker: object, provider: object) -> None:
+        """Shut `provider` down, if it is one of ours, when nothing holds `speaker` any more."""
+        for key, (ours, ending) in self._built.copy().items():
+            if ours is provider and ending is not None:
+                weakref.finalize(speaker, self._end, key, ending).atexit = False
+
+    def _end(self, key: _Key, ending: Ending) -> None:
+        if self._generation == forks.generation:
+            self._built.pop(key, None)
+        # Whatever dropped the speaker, a garbage collection perhaps, may hold any lock.
+        later.put(ending.begin)
+
+
+def warn_of_failure(signal: Signal, error: Exception) -> None:
+    # The message may quote what the variables hold, headers among them.
+    logger.warning(
+        "llm-cache-otel can't export %s (%s), and goes on without them. `llm-cache-otel doctor` finds "
+        "out why; the logger's DEBUG level has the details.",
+        signal,
+        type(error).__qualname__,
+    )
+    logger.debug("building the pipeline for %s failed", signal, exc_info=error)
+
+
+_providers = PrivateProviders()
+_inherited: list[PrivateProviders] = []
+"""A parent's. They are kept: to let go of them would close connections that are the parent's."""
+_generation = forks.generation
+
+
+def private_providers() -> PrivateProviders:
+    global _providers, _generation  # noqa: PLW0603
+    if _generation != forks.generation:
+        _generation = forks.generation
+        _inherited.append(_providers)
+        _providers = PrivateProviders()
+    return _providers
