@@ -27,7 +27,13 @@ REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model
 
 ON_THE_PATH = (
     *("emit.ending.", "emit.exporters.", "emit.exporting.", "emit.fallbacks.", "emit.flushing."),
-    *("emit.pipeline.", "emit.private.", "emit.signals.", "emit.environment.problems"),
+    *(
+        "emit.hush.",
+        "emit.pipeline.",
+        "emit.private.",
+        "emit.signals.",
+        "emit.environment.problems",
+    ),
 )
 TRUSTED = {
     # What runs in a thread or finalizer of ours, and swallows whatever it calls.
@@ -40,7 +46,7 @@ NOT_RUN_HERE = {
     # Only of a forked child (test_forks.py), of what has failed (test_outages.py), at exit, or for what
     # a bad variable takes the place of (test_export.py).
     "emit.ending._exit",
-    "emit.exporting._Hush.filter",
+    "emit.hush._Hush.filter",
     "emit.exporting._without_secrets",
     "emit.exporting.Outages.failed",
     "emit.exporting.Outages.queue_full",
@@ -48,6 +54,7 @@ NOT_RUN_HERE = {
     "emit.fallbacks._http_arguments",
     "emit.flushing._is_running",
     "emit.private.PrivateProviders.__init__",
+    "emit.log.warn_once",
     "emit.private.warn_of_failure",
     "emit.signals.Route._warn_of_inherited_counts",
 }

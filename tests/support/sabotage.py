@@ -21,6 +21,8 @@ def functions() -> Iterator[tuple[str, FunctionType]]:
     package = llm_cache_otel.__name__ + "."
     for info in pkgutil.walk_packages(llm_cache_otel.__path__, package):
         short = info.name.removeprefix(package)
+        if short.startswith("cli"):  # a program of its own
+            continue
         module = importlib.import_module(info.name)
         for name, member in vars(module).items():
             if getattr(member, "__module__", None) != info.name:

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from llm_cache_otel.emit.fallbacks import Signal, otlp_arguments
+from llm_cache_otel.emit.hush import hushed_sdk
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
@@ -30,7 +31,7 @@ def exporters(signal: Signal, bad: AbstractSet[str] = frozenset()) -> Iterator[A
 def import_exporters(signal: Signal) -> None:
     """Import what `exporters` would make; what is wrong with it is told when it is made."""
     for name in _names(signal):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), hushed_sdk():
             _exporter(signal, name)
 
 

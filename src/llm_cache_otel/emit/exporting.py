@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import wrapt
@@ -16,7 +12,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.fallbacks import Signal
-from llm_cache_otel.emit.log import Once, logger
+from llm_cache_otel.emit.hush import hush, hushed, listen_to
+from llm_cache_otel.emit.log import logger, warn_once
 
 _FAILED: dict[Signal, Any] = {
     "traces": SpanExportResult.FAILURE,
@@ -32,7 +29,6 @@ class Outages:
 
     def __init__(self) -> None:
         self._lock = forks.lock()
-        self._once = Once()
         self._failing: set[Signal] = set()
         self._told: set[Signal] = set()
         self.failures = 0
@@ -67,49 +63,11 @@ class Outages:
 
     def queue_full(self) -> None:
         if not self._failing:
-            self._once.warn(
+            warn_once(
                 "queue full",
                 "llm-cache-otel makes spans faster than they are exported, and drops what does not fit. "
                 "A larger OTEL_BSP_MAX_QUEUE_SIZE holds more, sampling makes fewer.",
             )
-
-
-class _Hush(threading.local, logging.Filter):
-    """Hands what the SDK logs on our behalf to us. The application's own exporters stay heard."""
-
-    listener: Callable[[logging.LogRecord], None] | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if self.listener is None:
-            return True
-        self.listener(record)
-        return False
-
-
-_hush = _Hush()
-
-
-@contextmanager
-def _hushed(listener: Callable[[logging.LogRecord], None]) -> Iterator[None]:
-    """This thread's records of hushed loggers go to `listener`."""
-    before, _hush.listener = _hush.listener, listener
-    try:
-        yield
-    finally:
-        _hush.listener = before
-
-
-@contextmanager
-def hushed_sdk() -> Iterator[None]:
-    """While something of ours is built: what is wrong with variables is told in our own words.
-
-    The SDK's would quote headers, for instance.
-    """
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("opentelemetry"):
-            logging.getLogger(name).addFilter(_hush)
-    with _hushed(lambda record: logger.debug("building a pipeline: %s", record.msg)):
-        yield
 
 
 class OwnExporter(wrapt.BaseObjectProxy[Any]):
@@ -121,7 +79,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         self._self_signal: Signal = signal
         self._self_outages = outages
         for kind in type(exporter).__mro__:
-            logging.getLogger(kind.__module__).addFilter(_hush)
+            listen_to(kind.__module__)
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         failed = _FAILED[self._self_signal]
@@ -129,7 +87,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
             return failed
         said: list[str] = []
         result = failed
-        with _hushed(lambda record: said.append(record.getMessage())):
+        with hushed(lambda record: said.append(record.getMessage())):
             try:
                 result = self.__wrapped__.export(*args, **kwargs)
             except Exception as error:
@@ -145,7 +103,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
         # A parent's connection is not the child's to close.
         if self._self_generation == forks.generation:
-            with _hushed(lambda _: None):
+            with hushed(lambda _: None):
                 self.__wrapped__.shutdown(*args, **kwargs)
 
 
@@ -161,8 +119,8 @@ class OwnSpanProcessor(BatchSpanProcessor):
         self._listener = lambda _: outages.queue_full()
 
     def on_end(self, span: ReadableSpan) -> None:
-        before, _hush.listener = _hush.listener, self._listener
+        before, hush.listener = hush.listener, self._listener
         try:
             super().on_end(span)
         finally:
-            _hush.listener = before
+            hush.listener = before

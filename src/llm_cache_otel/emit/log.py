@@ -25,3 +25,11 @@ class Once:
                 return
             self._causes.add(cause)
         logger.warning("%s", message)
+
+
+_once = Once()
+
+
+def warn_once(cause: Hashable, message: str) -> None:
+    """`Once.warn`, of a whole process and those that are forked from it."""
+    _once.warn(cause, message)

@@ -23,26 +23,25 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from llm_cache_otel.emit.config_file import ConfigFile
-from llm_cache_otel.emit.environment import problems
 from llm_cache_otel.emit.exporters import exporters
-from llm_cache_otel.emit.exporting import Outages, OwnExporter, OwnSpanProcessor, hushed_sdk
+from llm_cache_otel.emit.exporting import Outages, OwnExporter, OwnSpanProcessor
 from llm_cache_otel.emit.fallbacks import batch_arguments, limit_arguments, reader_arguments
-from llm_cache_otel.emit.log import Once
+from llm_cache_otel.emit.log import warn_once
 
 _NOWHERE = NoOpMeterProvider()
 """For the SDK's metrics of itself: it would look for a global, and a variable can make that set one."""
 
 
 class Pipeline:
-    """Builds the providers of one process. What is wrong with a variable is told once.
+    """Builds the providers of one process, with something else for the variables that are `bad`.
 
     A provider is described by `resource`, or as the variables say where that is `None`. It is `None`
     itself where there is nothing to export to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bad: AbstractSet[str]) -> None:
         self.outages = Outages()
-        self._once = Once()
+        self._bad = bad
 
     def tracer_provider(self, resource: Resource | None) -> TracerProvider | None:
         """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
@@ -62,25 +61,20 @@ class Pipeline:
         from_variables: Callable[[Resource, Outages, AbstractSet[str]], Any],
         resource: Resource | None,
     ) -> Any:
-        found = problems(os.environ)
-        for problem in found:
-            self._once.warn(problem, problem.text)
-        bad = {problem.variable for problem in found}
-        with hushed_sdk():
-            if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-                return None
-            path = os.environ.get("OTEL_CONFIG_FILE")
-            if path and "OTEL_CONFIG_FILE" not in bad:
-                try:
-                    file = ConfigFile(path)
-                    return from_file(file, resource or instance(file.resource()), self.outages)
-                except Exception as error:
-                    self._once.warn(
-                        "OTEL_CONFIG_FILE",
-                        f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
-                        "variables.",
-                    )
-            return from_variables(resource or instance(Resource.create()), self.outages, bad)
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            return None
+        path = os.environ.get("OTEL_CONFIG_FILE")
+        if path and "OTEL_CONFIG_FILE" not in self._bad:
+            try:
+                file = ConfigFile(path)
+                return from_file(file, resource or instance(file.resource()), self.outages)
+            except Exception as error:
+                warn_once(
+                    "OTEL_CONFIG_FILE",
+                    f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
+                    "variables.",
+                )
+        return from_variables(resource or instance(Resource.create()), self.outages, self._bad)
 
 
 def _tracer_provider(

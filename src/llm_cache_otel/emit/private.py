@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.ending import Ending
+from llm_cache_otel.emit.environment import problems
 from llm_cache_otel.emit.fallbacks import Signal
-from llm_cache_otel.emit.log import logger
+from llm_cache_otel.emit.hush import hushed_sdk
+from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.later import later
 
 if TYPE_CHECKING:
@@ -62,13 +65,18 @@ class PrivateProviders:
             return self._built[key][0]
 
     def _build(self, signal: Signal, resource: Resource | None) -> Any:
-        # Imported here, for a variable's bad value can make the import of the SDK fail.
-        from llm_cache_otel.emit.pipeline import Pipeline
+        with hushed_sdk():
+            if self._pipeline is None:
+                found = problems(os.environ)
+                for problem in found:
+                    warn_once(problem.variable, problem.text)
+                # Imported here, for with a variable's bad value the SDK can't be.
+                from llm_cache_otel.emit.pipeline import Pipeline
 
-        self._pipeline = self._pipeline or Pipeline()
-        traces = signal == "traces"
-        build = self._pipeline.tracer_provider if traces else self._pipeline.meter_provider
-        return build(resource)
+                self._pipeline = Pipeline({problem.variable for problem in found})
+            traces = signal == "traces"
+            build = self._pipeline.tracer_provider if traces else self._pipeline.meter_provider
+            return build(resource)
 
     def is_one(self, provider: object) -> bool:
         return any(ours is provider for ours, _ in self._built.copy().values())

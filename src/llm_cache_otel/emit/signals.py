@@ -20,7 +20,7 @@ from llm_cache_otel.emit.exporters import import_exporters
 from llm_cache_otel.emit.fallbacks import Signal
 from llm_cache_otel.emit.flushing import flush_providers
 from llm_cache_otel.emit.gauges import Inventory
-from llm_cache_otel.emit.log import Once, logger
+from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.private import NO_METRICS, NO_TRACES, private_providers, warn_of_failure
 from llm_cache_otel.emit.spans import Spans
@@ -60,7 +60,6 @@ class Route:
         self._exit_timeout = exit_timeout
         self._inventory = inventory
         self._lock = forks.rlock()
-        self._once = Once()
         self._globals: tuple[object, object] = (None, None)
         self._signals: Signals | None = None
 
@@ -126,7 +125,7 @@ class Route:
 
     def _warn_of_inherited_counts(self, meters: MeterProvider) -> None:
         if hasattr(meters, "force_flush"):
-            self._once.warn(
+            warn_once(
                 "inherited counts",
                 "This process was forked after calls were counted through the application's own meter "
                 "provider, and exports its parent's counts again. Set up OpenTelemetry in each process, "
