@@ -88,7 +88,14 @@ OFF_THE_PATH = (
         "emit.exporters.",
         "emit.exporting.",
     ),
-    *("emit.fallbacks.", "emit.flushing.", "emit.hush.", "emit.pipeline.", "emit.private."),
+    *(
+        "emit.fallbacks.",
+        "emit.flushing.",
+        "emit.hush.",
+        "emit.outages.",
+        "emit.pipeline.",
+        "emit.private.",
+    ),
     "emit.log.warn_once",
 )
 COUNTING = (

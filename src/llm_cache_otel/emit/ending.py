@@ -7,6 +7,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from llm_cache_otel import forks
@@ -19,8 +20,9 @@ class Ending:
     The thread exists from the start, because Python starts none while it exits.
     """
 
-    def __init__(self, provider: Any, timeout: float) -> None:
+    def __init__(self, provider: Any, timeout: float, ran_out_of_time: Callable[[], None]) -> None:
         self._provider = provider
+        self.ran_out_of_time = ran_out_of_time
         self.timeout = timeout
         self._generation = forks.generation
         self._due = threading.Event()
@@ -88,4 +90,5 @@ def _exit(generation: int) -> None:
     for ending in _endings:
         ending.begin()
     for ending in _endings:
-        ending.is_over_by(since + ending.timeout)
+        if not ending.is_over_by(since + ending.timeout):
+            ending.ran_out_of_time()

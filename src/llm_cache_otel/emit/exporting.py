@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -13,61 +14,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from llm_cache_otel import forks
 from llm_cache_otel.emit.fallbacks import Signal
 from llm_cache_otel.emit.hush import hush, hushed, listen_to
-from llm_cache_otel.emit.log import logger, warn_once
+from llm_cache_otel.emit.outages import Outages
 
 _FAILED: dict[Signal, Any] = {
     "traces": SpanExportResult.FAILURE,
     "metrics": MetricExportResult.FAILURE,
 }
-
-
-class Outages:
-    """Tells in words when a pipeline fails to deliver and when it does again. Thread-safe.
-
-    An outage is told once, whichever signal meets it first.
-    """
-
-    def __init__(self) -> None:
-        self._lock = forks.lock()
-        self._failing: set[Signal] = set()
-        self._told: set[Signal] = set()
-        self.failures = 0
-
-    def failed(self, signal: Signal, where: str, why: str) -> None:
-        with self._lock:
-            self.failures += 1
-            others = self._failing - {signal}
-            tell = signal not in self._told and not others
-            self._failing.add(signal)
-            if tell:
-                self._told.add(signal)
-        if tell:
-            logger.warning(
-                "llm-cache-otel can't deliver %s to %s (%s). Calls are not affected, and it keeps trying; "
-                "what does not fit into its queue is lost. `llm-cache-otel doctor` finds out more.",
-                signal,
-                where,
-                why,
-            )
-
-    def delivered(self, signal: Signal) -> None:
-        if signal not in self._failing:
-            return
-        with self._lock:
-            self._failing.discard(signal)
-            over = not self._failing and bool(self._told)
-            if over:
-                self._told.clear()
-        if over:
-            logger.info("llm-cache-otel delivers %s again.", signal)
-
-    def queue_full(self) -> None:
-        if not self._failing:
-            warn_once(
-                "queue full",
-                "llm-cache-otel makes spans faster than they are exported, and drops what does not fit. "
-                "A larger OTEL_BSP_MAX_QUEUE_SIZE holds more, sampling makes fewer.",
-            )
 
 
 class OwnExporter(wrapt.BaseObjectProxy[Any]):
@@ -82,23 +34,32 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
             listen_to(kind.__module__)
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
-        failed = _FAILED[self._self_signal]
+        signal, outages = self._self_signal, self._self_outages
+        failed = _FAILED[signal]
         if self._self_generation != forks.generation:
             return failed
-        said: list[str] = []
+        complaints: list[str] = []
+
+        def listen(record: logging.LogRecord) -> None:
+            complaints.append(self._place(record.getMessage()))
+            outages.heard(signal, complaints[0])
+
         result = failed
-        with hushed(lambda record: said.append(record.getMessage())):
+        with hushed(listen):
             try:
                 result = self.__wrapped__.export(*args, **kwargs)
             except Exception as error:
-                said.append(f"{type(error).__qualname__}: {error}")
+                complaints.append(self._place(f"{type(error).__qualname__}: {error}"))
         if result is failed:
-            where = _without_secrets(getattr(self.__wrapped__, "_endpoint", ""))
-            why = said[0].rstrip(".") if said else "the exporter gave no reason"
-            self._self_outages.failed(self._self_signal, where, why)
+            outages.failed(signal, complaints[0] if complaints else self._place("no reason given"))
         else:
-            self._self_outages.delivered(self._self_signal)
+            outages.delivered(signal)
         return result
+
+    def _place(self, message: str) -> str:
+        """Where to, without what is secret in a URL, and what is wrong."""
+        endpoint = str(getattr(self.__wrapped__, "_endpoint", "its exporter"))
+        return f"to {re.sub('//[^/@]*@', '//', endpoint).partition('?')[0]} ({message.rstrip('.')})"
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
         # A parent's connection is not the child's to close.
@@ -107,16 +68,12 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
                 self.__wrapped__.shutdown(*args, **kwargs)
 
 
-def _without_secrets(endpoint: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", str(endpoint)).partition("?")[0]
-
-
 class OwnSpanProcessor(BatchSpanProcessor):
     """Batches of spans; that some had to be dropped is told once."""
 
     def __init__(self, exporter: Any, outages: Outages, **sizes: Any) -> None:
         super().__init__(exporter, **sizes)
-        self._listener = lambda _: outages.queue_full()
+        self._listener = lambda _: outages.overflowed()
 
     def on_end(self, span: ReadableSpan) -> None:
         before, hush.listener = hush.listener, self._listener

@@ -24,9 +24,10 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from llm_cache_otel.emit.config_file import ConfigFile
 from llm_cache_otel.emit.exporters import exporters
-from llm_cache_otel.emit.exporting import Outages, OwnExporter, OwnSpanProcessor
+from llm_cache_otel.emit.exporting import OwnExporter, OwnSpanProcessor
 from llm_cache_otel.emit.fallbacks import batch_arguments, limit_arguments, reader_arguments
 from llm_cache_otel.emit.log import warn_once
+from llm_cache_otel.emit.outages import Outages
 
 _NOWHERE = NoOpMeterProvider()
 """For the SDK's metrics of itself: it would look for a global, and a variable can make that set one."""
@@ -63,18 +64,21 @@ class Pipeline:
     ) -> Any:
         if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             return None
+        own = resource and _as_instance(resource, given=False)
         path = os.environ.get("OTEL_CONFIG_FILE")
         if path and "OTEL_CONFIG_FILE" not in self._bad:
             try:
                 file = ConfigFile(path)
-                return from_file(file, resource or instance(file.resource()), self.outages)
+                described = own or _as_instance(file.resource(), given=True)
+                return from_file(file, described, self.outages)
             except Exception as error:
                 warn_once(
                     "OTEL_CONFIG_FILE",
                     f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
                     "variables.",
                 )
-        return from_variables(resource or instance(Resource.create()), self.outages, self._bad)
+        described = own or _as_instance(Resource.create(), given=True)
+        return from_variables(described, self.outages, self._bad)
 
 
 def _tracer_provider(
@@ -128,14 +132,17 @@ def _unless(bad: bool, read: Callable[[], Any]) -> Any:  # noqa: FBT001
     return None if bad else read()
 
 
-def instance(resource: Resource) -> Resource:
+def _as_instance(resource: Resource, *, given: bool) -> Resource:
     """`resource` with a `service.instance.id` that no other process has.
 
-    An application server's processes are instances of their own by the semantic conventions: with the
-    one id that a user gave to all of them, their counters would overwrite each other.
+    One that is not `given` is the application's own, of this process. One that a user gave was given to
+    all processes alike, where the semantic conventions want an application server's to be told apart:
+    their counters would overwrite each other.
     """
+    known = resource.attributes.get(SERVICE_INSTANCE_ID)
     unique = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
-    given = resource.attributes.get(SERVICE_INSTANCE_ID)
-    if given not in (None, unique):
-        unique = f"{given}-{os.getpid()}"
+    if known == unique or (known is not None and not given):
+        return resource
+    if known is not None:
+        unique = f"{known}-{os.getpid()}"
     return resource.merge(Resource({SERVICE_INSTANCE_ID: unique}))

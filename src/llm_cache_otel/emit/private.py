@@ -32,7 +32,7 @@ class PrivateProviders:
 
     def __init__(self) -> None:
         self._lock = forks.rlock()
-        self._generation = forks.generation
+        self.generation = forks.generation
         self._pipeline: Pipeline | None = None
         self._built: dict[_Key, tuple[Any, Ending | None]] = {}
 
@@ -59,7 +59,9 @@ class PrivateProviders:
                 try:
                     provider = self._build(signal, resource)
                     if provider is not None:
-                        self._built[key] = provider, Ending(provider, exit_timeout)
+                        assert self._pipeline is not None
+                        ran_out_of_time = self._pipeline.outages.ran_out_of_time
+                        self._built[key] = provider, Ending(provider, exit_timeout, ran_out_of_time)
                 except Exception as error:
                     warn_of_failure(signal, error)
             return self._built[key][0]
@@ -88,7 +90,7 @@ class PrivateProviders:
                 weakref.finalize(speaker, self._end, key, ending).atexit = False
 
     def _end(self, key: _Key, ending: Ending) -> None:
-        if self._generation == forks.generation:
+        if self.generation == forks.generation:
             self._built.pop(key, None)
         # Whatever dropped the speaker, a garbage collection perhaps, may hold any lock.
         later.put(ending.begin)
@@ -96,25 +98,25 @@ class PrivateProviders:
 
 def warn_of_failure(signal: Signal, error: Exception) -> None:
     # The message may quote what the variables hold, headers among them.
-    logger.warning(
-        "llm-cache-otel can't export %s (%s), and goes on without them. `llm-cache-otel doctor` finds "
-        "out why; the logger's DEBUG level has the details.",
-        signal,
-        type(error).__qualname__,
+    warn_once(
+        (signal, type(error)),
+        f"llm-cache-otel can't export {signal} ({type(error).__qualname__}), and goes on without them. "
+        "`llm-cache-otel doctor` finds out why; the logger's DEBUG level has the details.",
     )
     logger.debug("building the pipeline for %s failed", signal, exc_info=error)
 
 
+_lock = forks.lock()
 _providers = PrivateProviders()
 _inherited: list[PrivateProviders] = []
 """A parent's. They are kept: to let go of them would close connections that are the parent's."""
-_generation = forks.generation
 
 
 def private_providers() -> PrivateProviders:
-    global _providers, _generation  # noqa: PLW0603
-    if _generation != forks.generation:
-        _generation = forks.generation
-        _inherited.append(_providers)
-        _providers = PrivateProviders()
+    global _providers  # noqa: PLW0603
+    if _providers.generation != forks.generation:
+        with _lock:
+            if _providers.generation != forks.generation:
+                _inherited.append(_providers)
+                _providers = PrivateProviders()
     return _providers

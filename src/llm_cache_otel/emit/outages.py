@@ -1,0 +1,83 @@
+"""Tells in words when a private pipeline can't deliver, and when it can again."""
+
+from __future__ import annotations
+
+from llm_cache_otel import forks
+from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.log import logger, warn_once
+
+
+class Outages:
+    """An outage is told once, by the signal that meets it first. Thread-safe.
+
+    `failures` is how often something could not be delivered, after its exporter had tried again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self._failing: set[Signal] = set()
+        self._excused: set[Signal] = set()
+        self._is_told = False
+        self._overflowed = False
+        self._heard: tuple[Signal, str] | None = None
+        self.failures = 0
+
+    def heard(self, signal: Signal, complaint: str) -> None:
+        """An exporter complains, and may yet succeed."""
+        self._heard = signal, complaint
+
+    def failed(self, signal: Signal, complaint: str) -> None:
+        with self._lock:
+            self.failures += 1
+            self._overflowed = False
+            first = not self._failing - {signal} and signal not in self._excused
+            tell = first and not self._is_told
+            self._is_told |= tell
+            self._failing.add(signal)
+            self._excused.discard(signal)
+        if tell:
+            logger.warning(
+                "llm-cache-otel can't deliver %s %s. Calls are not affected, and it keeps trying; what "
+                "does not fit into its queue is lost. `llm-cache-otel doctor` finds out more.",
+                signal,
+                complaint,
+            )
+
+    def delivered(self, signal: Signal) -> None:
+        self._heard = None
+        if not self._failing and not self._overflowed:
+            return
+        with self._lock:
+            overflowed = self._overflowed and signal == "traces"
+            self._overflowed &= not overflowed
+            self._failing.discard(signal)
+            # What the other signal is still trying began while nothing could be delivered.
+            self._excused = self._failing.copy()
+            over = self._is_told and not self._failing
+            if over or self._failing:
+                self._is_told = False
+        if over:
+            logger.info("llm-cache-otel delivers %s again.", signal)
+        elif overflowed and not self._failing:
+            warn_once(
+                "overflow",
+                "llm-cache-otel makes spans faster than they are exported, and drops what its queue has no "
+                "room for. A larger OTEL_BSP_MAX_QUEUE_SIZE holds more, sampling makes fewer.",
+            )
+
+    def overflowed(self) -> None:
+        """A span was dropped. Whether that is part of an outage, its exporter will know."""
+        self._overflowed = True
+
+    def ran_out_of_time(self) -> None:
+        """The process exits, and something is still unsent."""
+        with self._lock:
+            tell = not self._is_told
+            self._is_told = True
+        if tell:
+            signal, complaint = self._heard or ("telemetry", "in the time it has at exit")
+            logger.warning(
+                "llm-cache-otel could not deliver all %s %s. `llm-cache-otel doctor` finds out more.",
+                signal,
+                complaint,
+            )
