@@ -22,6 +22,36 @@ _FAILED: dict[Signal, Any] = {
 }
 
 
+_PATIENCE = 0.05
+"""Seconds that a fork may wait for an export, twice."""
+
+
+class _Gate:
+    """Keeps an exporter from being at work while the process forks.
+
+    Of a gRPC call that another thread is in, the library's state in the child would be broken: it aborts
+    the process, or sends again what the parent has sent.
+    """
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self.lock = forks.lock()
+        self._is_held = False
+        forks.pause_for_forks(self)
+
+    def pause(self) -> None:
+        self._is_held = self.lock.acquire(timeout=_PATIENCE)
+        if not self._is_held and hasattr(self._exporter, "_initialize_channel_and_stub"):
+            # As the exporter itself does to connect anew. What waits for an answer goes on to try again.
+            self._exporter._channel.close()
+            self._exporter._initialize_channel_and_stub()
+            self._is_held = self.lock.acquire(timeout=_PATIENCE)
+
+    def resume(self) -> None:
+        if self._is_held:
+            self.lock.release()
+
+
 class OwnExporter(wrapt.BaseObjectProxy[Any]):
     """An exporter that belongs to the process that made it: in a forked child it drops what it gets."""
 
@@ -30,6 +60,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         self._self_generation = forks.generation
         self._self_signal: Signal = signal
         self._self_outages = outages
+        self._self_gate = _Gate(exporter)
         for kind in type(exporter).__mro__:
             listen_to(kind.__module__)
 
@@ -45,7 +76,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
             outages.heard(signal, complaints[0])
 
         result = failed
-        with hushed(listen):
+        with hushed(listen), self._self_gate.lock:
             try:
                 result = self.__wrapped__.export(*args, **kwargs)
             except Exception as error:

@@ -17,8 +17,9 @@ class Outages:
         self._lock = forks.lock()
         self._failing: set[Signal] = set()
         self._excused: set[Signal] = set()
-        self._is_told = False
+        self._told: Signal | None = None
         self._overflowed = False
+        self._out_of_time = False
         self._heard: tuple[Signal, str] | None = None
         self.failures = 0
 
@@ -30,9 +31,9 @@ class Outages:
         with self._lock:
             self.failures += 1
             self._overflowed = False
-            first = not self._failing - {signal} and signal not in self._excused
-            tell = first and not self._is_told
-            self._is_told |= tell
+            alone = not self._failing - {signal} and signal not in self._excused
+            tell = alone and self._told != signal
+            self._told = signal if tell else self._told
             self._failing.add(signal)
             self._excused.discard(signal)
         if tell:
@@ -53,9 +54,8 @@ class Outages:
             self._failing.discard(signal)
             # What the other signal is still trying began while nothing could be delivered.
             self._excused = self._failing.copy()
-            over = self._is_told and not self._failing
-            if over or self._failing:
-                self._is_told = False
+            over = self._told is not None and not self._failing
+            self._told = self._told if self._failing else None
         if over:
             logger.info("llm-cache-otel delivers %s again.", signal)
         elif overflowed and not self._failing:
@@ -72,8 +72,8 @@ class Outages:
     def ran_out_of_time(self) -> None:
         """The process exits, and something is still unsent."""
         with self._lock:
-            tell = not self._is_told
-            self._is_told = True
+            tell = not self._failing and not self._out_of_time
+            self._out_of_time = True
         if tell:
             signal, complaint = self._heard or ("telemetry", "in the time it has at exit")
             logger.warning(

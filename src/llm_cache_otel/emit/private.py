@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 NO_TRACES = NoOpTracerProvider()
 NO_METRICS = NoOpMeterProvider()
 
+_PATIENCE = 0.5
+"""Seconds that a fork may wait for a pipeline that is being built."""
+
 _Key = tuple[Signal, Resource | None]
 
 
@@ -35,6 +38,16 @@ class PrivateProviders:
         self.generation = forks.generation
         self._pipeline: Pipeline | None = None
         self._built: dict[_Key, tuple[Any, Ending | None]] = {}
+        self._is_held = False
+        forks.pause_for_forks(self)
+
+    def pause(self) -> None:
+        """Let what another thread is building be built before this process forks."""
+        self._is_held = self._lock.acquire(timeout=_PATIENCE)
+
+    def resume(self) -> None:
+        if self._is_held:
+            self._lock.release()
 
     @property
     def failures(self) -> int:
