@@ -43,11 +43,13 @@ TRUSTED = {
     "emit.private.PrivateProviders._end",
 }
 NOT_RUN_HERE = {
-    # Only of a forked child (test_forks.py), of what has failed (test_outages.py), at exit, or for what
+    # Only around forks and in children (test_forks.py), of what has failed (test_outages.py), at exit, or for what
     # a bad variable takes the place of (test_export.py).
     "emit.ending._exit",
     "emit.hush._Hush.filter",
     "emit.exporting.OwnExporter._place",
+    "emit.exporting._Gate.pause",
+    "emit.exporting._Gate.resume",
     "emit.outages.Outages.failed",
     "emit.outages.Outages.heard",
     "emit.outages.Outages.overflowed",
@@ -56,6 +58,8 @@ NOT_RUN_HERE = {
     "emit.fallbacks._http_arguments",
     "emit.flushing._is_running",
     "emit.private.PrivateProviders.__init__",
+    "emit.private.PrivateProviders.pause",
+    "emit.private.PrivateProviders.resume",
     "emit.log.warn_once",
     "emit.private.warn_of_failure",
     "emit.signals.Route._warn_of_inherited_counts",

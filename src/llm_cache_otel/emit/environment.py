@@ -119,7 +119,7 @@ def _batch(environment: Mapping[str, str]) -> Iterator[Problem]:
 
 def _sampler_argument(environment: Mapping[str, str]) -> Iterator[Problem]:
     variable, value = "OTEL_TRACES_SAMPLER_ARG", environment.get("OTEL_TRACES_SAMPLER_ARG", "")
-    sampler = environment.get("OTEL_TRACES_SAMPLER", "").lower()
+    sampler = environment.get("OTEL_TRACES_SAMPLER", "").strip().lower()
     if sampler.endswith("traceidratio") and not is_ratio(value):
         is_now = f"is {quoted(value)}" if value else "is not set"
         text = f"{variable} {is_now}; for {sampler} it can be a number from 0 to 1. Using 1."

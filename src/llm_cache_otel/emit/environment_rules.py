@@ -9,6 +9,8 @@ from importlib.metadata import entry_points
 
 EMPTY = "empty, which the SDK does not take for unset"
 
+_ROOTS = "always_on", "always_off", "traceidratio"
+_SAMPLERS = *_ROOTS, *(f"parentbased_{root}" for root in _ROOTS)
 _MOST = 2**31 - 1  # far more than that overflows here and there
 _MOST_SECONDS = 999  # more was meant as milliseconds, which is what other languages' SDKs read
 
@@ -89,6 +91,10 @@ def _boolean(value: str) -> bool:
     return value.strip().lower() in {"true", "false"}
 
 
+def _sampler(value: str) -> bool:
+    return value.lower() in _SAMPLERS or value.strip() in installed("traces_sampler")
+
+
 def _status_codes(value: str) -> bool:
     from grpc import StatusCode
 
@@ -112,9 +118,8 @@ def plain_rules() -> Iterator[Rule]:
         yield Rule(f"OTEL_METRIC_EXPORT_{name}", accepts, can_be, default, empty=False)
     filters = "trace_based", "always_on", "always_off"
     yield _choice("OTEL_METRICS_EXEMPLAR_FILTER", filters, "trace_based")
-    roots = "always_on", "always_off", "traceidratio"
-    samplers = *roots, *(f"parentbased_{root}" for root in roots)
-    yield _choice("OTEL_TRACES_SAMPLER", samplers, "parentbased_always_on", anyhow=str.lower)
+    can_be = f"{', '.join(_SAMPLERS)}, or a sampler that is installed"
+    yield Rule("OTEL_TRACES_SAMPLER", _sampler, can_be, "parentbased_always_on", empty=False)
     for name, default in (
         ("ATTRIBUTE_COUNT", "128"),
         ("SPAN_ATTRIBUTE_COUNT", "128"),
@@ -129,7 +134,7 @@ def plain_rules() -> Iterator[Rule]:
     internal = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
     yield Rule(internal, _boolean, "true or false", "false", empty=False)
     for name, default in ("ID_GENERATOR", "random"), ("METER_PROVIDER", "none"):
-        yield _plugin(f"OTEL_PYTHON_{name}", name.lower(), default, empty=name == "ID_GENERATOR")
+        yield _plugin(f"OTEL_PYTHON_{name}", name.lower(), default, empty=False)
 
 
 def otlp_rules(signal: str, protocols: set[str]) -> Iterator[Rule]:

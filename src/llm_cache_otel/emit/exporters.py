@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from llm_cache_otel.emit.fallbacks import Signal, otlp_arguments
-from llm_cache_otel.emit.hush import hushed_sdk
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
@@ -29,10 +27,9 @@ def exporters(signal: Signal, bad: AbstractSet[str] = frozenset()) -> Iterator[A
 
 
 def import_exporters(signal: Signal) -> None:
-    """Import what `exporters` would make; what is wrong with it is told when it is made."""
+    """Import what `exporters` would make."""
     for name in _names(signal):
-        with contextlib.suppress(Exception), hushed_sdk():
-            _exporter(signal, name)
+        _exporter(signal, name)
 
 
 def _names(signal: Signal) -> list[str]:

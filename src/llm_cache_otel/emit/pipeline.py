@@ -23,11 +23,13 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from llm_cache_otel.emit.config_file import ConfigFile
-from llm_cache_otel.emit.exporters import exporters
+from llm_cache_otel.emit.exporters import exporters, import_exporters
 from llm_cache_otel.emit.exporting import OwnExporter, OwnSpanProcessor
 from llm_cache_otel.emit.fallbacks import batch_arguments, limit_arguments, reader_arguments
 from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.emit.outages import Outages
+
+__all__ = ["Pipeline", "import_exporters"]
 
 _NOWHERE = NoOpMeterProvider()
 """For the SDK's metrics of itself: it would look for a global, and a variable can make that set one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,14 @@ class PrivateProviders:
             self._built.pop(key, None)
         # Whatever dropped the speaker, a garbage collection perhaps, may hold any lock.
         later.put(ending.begin)
+
+
+def import_pipeline(signal: Signal) -> None:
+    """Import what building a provider takes; what is wrong with that is told when it is built."""
+    with contextlib.suppress(Exception), hushed_sdk():
+        from llm_cache_otel.emit.pipeline import import_exporters
+
+        import_exporters(signal)
 
 
 def warn_of_failure(signal: Signal, error: Exception) -> None:

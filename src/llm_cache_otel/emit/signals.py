@@ -16,13 +16,18 @@ from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.ending import wait_for_endings
-from llm_cache_otel.emit.exporters import import_exporters
 from llm_cache_otel.emit.fallbacks import Signal
 from llm_cache_otel.emit.flushing import flush_providers
 from llm_cache_otel.emit.gauges import Inventory
 from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.emit.metrics import Metrics
-from llm_cache_otel.emit.private import NO_METRICS, NO_TRACES, private_providers, warn_of_failure
+from llm_cache_otel.emit.private import (
+    NO_METRICS,
+    NO_TRACES,
+    import_pipeline,
+    private_providers,
+    warn_of_failure,
+)
 from llm_cache_otel.emit.spans import Spans
 from llm_cache_otel.later import later
 
@@ -59,7 +64,6 @@ class Route:
         self._meter_provider = _unless_proxy(meter_provider)
         self._exit_timeout = exit_timeout
         self._inventory = inventory
-        self._lock = forks.rlock()
         self._globals: tuple[object, object] = (None, None)
         self._signals: Signals | None = None
 
@@ -84,7 +88,7 @@ class Route:
         if (self._meter_provider or metrics_api._internal._METER_PROVIDER) is None:
             missing.append("metrics")
         for signal in missing:
-            import_exporters(signal)
+            import_pipeline(signal)
         if not missing:
             self.signals()
 
@@ -95,7 +99,7 @@ class Route:
         return signals if signals is not None and signals.are_ours else None
 
     def _resolve(self) -> Signals:
-        with self._lock:
+        with _resolving:
             before = self._signals
             # Not get_tracer_provider(): with OTEL_PYTHON_TRACER_PROVIDER set it would install a global.
             known = trace_api._TRACER_PROVIDER, metrics_api._internal._METER_PROVIDER
@@ -133,6 +137,7 @@ class Route:
             )
 
 
+_resolving = forks.rlock()
 # Whatever is said through one provider is said by one of these, for as long as somebody uses it.
 _all_spans: WeakValueDictionary[int, Spans] = WeakValueDictionary()
 _all_metrics: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
