@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 
 _CALLS = {"hit": 240, "miss": 40}
 _QUICK_CALLS = {"hit": 60, "miss": 10}
@@ -22,7 +24,8 @@ def main() -> int:
         from rich.console import Console
         from rich.progress import Progress
 
-        from bench.race import BenchError, race
+        from bench.collectors import collectors
+        from bench.race import COST, BenchError, race
         from bench.report import conditions, save, show
         from bench.summary import summarize
 
@@ -33,9 +36,15 @@ def main() -> int:
         print(f"bench: {error.name} is not installed", file=sys.stderr)
         return 1
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with (
+            Progress(console=Console(stderr=True), transient=True) as progress,
+            ExitStack() as open_,
+        ):
             task = progress.add_task("measuring", total=heats * _TURNS)
-            rounds = race(heats, _TURNS, calls, lambda: progress.advance(task))
+            contenders: Mapping[str, str | None] = dict.fromkeys(COST)
+            if options.outages:
+                contenders = open_.enter_context(collectors())
+            rounds = race(contenders, heats, _TURNS, calls, lambda: progress.advance(task))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -64,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
         default=_HEATS,
         metavar="N",
         help="how often to begin again with new processes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--outages",
+        action="store_true",
+        help="what a call costs while the Collector is in trouble, as ratios to one that answers",
     )
     parser.add_argument(
         "--save", action="store_true", help="keep the result as a JSON file in bench/results"

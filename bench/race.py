@@ -7,7 +7,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,11 @@ from types import TracebackType
 from typing import Self
 
 CASES = ("hit", "miss")
-CONTENDERS = ("bare", "bare again", "llm-cache-otel", "openinference")
+COST = ("bare", "bare again", "llm-cache-otel", "openinference")
+OUTAGES = ("answers", "answers, again", "is absent", "hangs", "refuses", "throttles")
+"""A Collector that each sends to. Of either race the first is what the others are compared with."""
+
+_OFTEN = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
 _ROOT = Path(__file__).resolve().parent.parent
 
 # Each of these would change what is measured, for one contender or for all.
@@ -41,9 +45,11 @@ class Round:
 class Worker:
     """A contender's process. It is idle unless a round is being measured."""
 
-    def __init__(self, contender: str) -> None:
+    def __init__(self, contender: str, endpoint: str | None) -> None:
         self._contender = contender
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN_SETTINGS)}
+        if endpoint is not None:
+            environment |= _OFTEN | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "NO_PROXY": "*"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.worker", contender],
             stdin=subprocess.PIPE,
@@ -86,22 +92,29 @@ class Worker:
 
 
 def race(
-    heats: int, turns: int, calls: dict[str, int], turn_is_over: Callable[[], object]
+    contenders: Mapping[str, str | None],
+    heats: int,
+    turns: int,
+    calls: dict[str, int],
+    turn_is_over: Callable[[], object],
 ) -> list[Round]:
     """Every contender's rounds: in each heat new processes, which take `turns` turns of each case.
 
-    `calls` says how many calls make a round. Raises `BenchError` if a contender did not do what it
-    is measured for.
+    A contender may have an endpoint to send to. `calls` says how many calls make a round. Raises
+    `BenchError` if a contender did not do what it is measured for.
     """
     rounds: list[Round] = []
     for heat in range(heats):
         with ExitStack() as stack:
-            workers = {name: stack.enter_context(Worker(name)) for name in CONTENDERS}
+            workers = {
+                name: stack.enter_context(Worker(name, endpoint))
+                for name, endpoint in contenders.items()
+            }
             for worker in workers.values():
                 worker.wait_until_ready()
             for turn in range(turns):
                 for case in CASES:
-                    for name in random.sample(CONTENDERS, len(CONTENDERS)):
+                    for name in random.sample(list(contenders), len(contenders)):
                         measured = workers[name].measure(case, calls[case])
                         rounds.append(Round(heat, turn, case, name, **measured))
                 turn_is_over()

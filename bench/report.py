@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.race import Round
-from bench.summary import BASELINE, Line, Ratio
+from bench.summary import BASELINES, Line, Ratio
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -58,9 +58,10 @@ def show(lines: Sequence[Line], under: dict[str, Any], console: Console) -> None
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
+    base = lines[0].contender
     for heading in ("case", "contender"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("wall / bare", "CPU / bare", "wall µs", "CPU µs"):
+    for heading in (f"wall / {base}", f"CPU / {base}", "wall µs", "CPU µs"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(
@@ -85,7 +86,7 @@ def show(lines: Sequence[Line], under: dict[str, Any], console: Console) -> None
 
 
 def _cell(line: Line, ratio: Ratio) -> str:
-    if line.contender == BASELINE:
+    if line.contender in BASELINES:
         return "1"
     return f"{ratio.median:.3f} ({ratio.lower:.3f}-{ratio.upper:.3f})"
 

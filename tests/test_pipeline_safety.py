@@ -43,8 +43,8 @@ TRUSTED = {
     "emit.private.PrivateProviders._end",
 }
 NOT_RUN_HERE = {
-    # Only around forks and in children (test_forks.py), of what has failed (test_outages.py), at exit, or for what
-    # a bad variable takes the place of (test_export.py).
+    # Around forks and in children (test_forks.py), of what has failed (test_outages.py), at exit, or what
+    # takes the place of a bad variable (test_variables.py).
     "emit.ending._exit",
     "emit.hush._Hush.filter",
     "emit.exporting.OwnExporter._place",
