@@ -10,7 +10,7 @@ from support.recording import Recording
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 
-pytest.register_assert_rewrite("support.books", "support.puppet")
+pytest.register_assert_rewrite("support.books", "support.puppet", "support.scene")
 
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # Logfire brings one, which is not our subject
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the network when it is imported

@@ -150,6 +150,7 @@ MINDED: list[tuple[str, str | None, Mapping[str, str]]] = [
     ("OTEL_RESOURCE_ATTRIBUTES", "=b", {}),
     ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "process,nobody", {}),
     ("OTEL_PYTHON_ID_GENERATOR", "nobody", {}),
+    ("OTEL_PYTHON_ID_GENERATOR", "", {}),
     ("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "1", {}),
 ]
 """A variable's bad value (or its lack), and other variables that it takes for it to be bad."""
@@ -334,16 +335,18 @@ def test_a_meter_provider_that_is_not_installed_is_named() -> None:
 
 
 def test_a_configuration_file_that_can_not_be_read_is_named(
-    tmp_path: Path, setting: Setting
+    tmp_path: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    missing = {"OTEL_CONFIG_FILE": str(tmp_path / "none.yaml")}
+    assert named(missing) == set(missing)
     there = tmp_path / "otel.yaml"
     there.write_text("file_format: '1.0'")
-    for path in (there, tmp_path / "none.yaml"):
-        bad = {"OTEL_CONFIG_FILE": str(path)}
-        setting(bad)
-        with pytest.raises(RuntimeError, match="not installed"):
-            sdk_configuration._OTelSDKConfigurator()._configure()
-        assert named(bad) == set(bad)
+    unread = {"OTEL_CONFIG_FILE": str(there)}
+    monkeypatch.setitem(sys.modules, "opentelemetry.configuration", None)
+    setting(unread)
+    with pytest.raises(RuntimeError, match="not installed"):
+        sdk_configuration._OTelSDKConfigurator()._configure()
+    assert named(unread) == set(unread)
 
 
 @pytest.fixture

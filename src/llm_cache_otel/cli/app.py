@@ -45,3 +45,52 @@ def demo(
     from llm_cache_otel.cli.demo import run_demo
 
     raise typer.Exit(run_demo(calls))
+
+
+@app.command()
+def watch(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Wait for telemetry, print what arrived, and end.")
+    ] = False,
+    timeout: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            help="With --once, how long to wait for telemetry, and then for metrics to follow spans.",
+        ),
+    ] = 60,
+    grpc_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where OTLP comes over gRPC; 0 finds a free port.")
+    ] = 4317,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where OTLP comes over HTTP; 0 finds a free port.")
+    ] = 4318,
+) -> None:
+    """Receive what your programs send, and show it live, until Ctrl-C.
+
+    Takes a Collector's place on this machine. Where the output is not a terminal,
+    it is printed once, as with --once.
+    """
+    from llm_cache_otel.cli.watch import run_watch
+
+    raise typer.Exit(
+        run_watch(grpc_port=grpc_port, http_port=http_port, once=once, timeout=timeout)
+    )
+
+
+@app.command()
+def doctor(
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Seconds to wait for an answer.")
+    ] = 5.0,
+) -> None:
+    """Say why nothing arrives: send a test span and metric, and show the answer.
+
+    Run it in your program's environment. Exits with 0 if all that is configured
+    was accepted. Shows the names of headers only.
+    """
+    from llm_cache_otel.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(timeout))

@@ -49,7 +49,7 @@ def work(
     disk: Annotated[Path | None, typer.Option(help="Cache there, not in memory.")] = None,
 ) -> None:
     """Make the calls."""
-    log = _exporters_log()
+    log = _log_of_deliveries()
     client = instrument(_client(base_url, disk))
     for prompt in _prompts(calls, prompts):
         client.create(response_model=Review, messages=_messages(prompt))
@@ -59,14 +59,9 @@ def work(
             pass
         print(CALL, flush=True)
     delivered = flush(_FLUSH_TIMEOUT)
-    last_words: dict[str, str] = {}
-    while not log.empty():
-        record = log.get()
-        last_words[record.name] = record.getMessage()
-        # To the SDK's flush, what a collector has refused is done with.
-        delivered = delivered and record.levelno < logging.ERROR
     if not delivered:
-        print(*last_words.values(), sep="\n", file=sys.stderr)
+        while not log.empty():
+            print(log.get().getMessage(), file=sys.stderr)
         raise typer.Exit(NOT_DELIVERED)
 
 
@@ -104,13 +99,13 @@ def _messages(prompt: int) -> list[ChatCompletionMessageParam]:
     ]
 
 
-def _exporters_log() -> SimpleQueue[logging.LogRecord]:
-    """What the exporters complain of from now on, and nobody else's logging on stderr."""
+def _log_of_deliveries() -> SimpleQueue[logging.LogRecord]:
+    """What is said from now on of what can't be delivered; nothing is logged on stderr."""
     records: SimpleQueue[logging.LogRecord] = SimpleQueue()
     handler = QueueHandler(records)
     handler.setLevel(logging.WARNING)
-    logging.getLogger("opentelemetry").addHandler(handler)
-    logging.getLogger("llm_cache_otel").addHandler(logging.NullHandler())
+    handler.addFilter(lambda record: "deliver" in record.msg)
+    logging.getLogger("llm_cache_otel").addHandler(handler)
     return records
 
 

@@ -139,11 +139,30 @@ def _ordered(attributes: Attributes) -> str:
     return repr(sorted(attributes.items()))
 
 
+_SILENCE = 90.0
+"""Seconds: an SDK exports every 60 unless told otherwise, and gives an export up after 30."""
+
+
 class ReceivedMetrics:
     """The newest points of all series. Sums are taken over every process that sent any."""
 
     def __init__(self, points: tuple[Point, ...]) -> None:
         self.points = points
+
+    def without_ended(self, silence: float = _SILENCE) -> ReceivedMetrics:
+        """Without gauges of processes that have ended: what these counted did happen and stays.
+
+        Nothing says that a process has ended. One that is silent for more than `silence` seconds
+        before the newest point is taken to have.
+        """
+        newest = max((point.time_ns for point in self.points), default=0)
+        return ReceivedMetrics(
+            tuple(
+                point
+                for point in self.points
+                if point.start_ns or newest - point.time_ns <= silence * 1e9
+            )
+        )
 
     def matching(self, metric: str, where: Attributes | None = None) -> list[Point]:
         """Points of a metric whose attributes have these values; `None` is an absent one's."""
@@ -169,8 +188,10 @@ class ReceivedMetrics:
         self, metric: str, *attributes: str, where: Attributes | None = None
     ) -> list[tuple[Any, ...]]:
         """The combinations of these attributes' values that a metric's points have, sorted."""
-        found = {
+        combinations = (
             tuple(point.attributes.get(name) for name in attributes)
             for point in self.matching(metric, where)
-        }
-        return sorted(found, key=str)
+        )
+        # By their text: what senders may send, dicts for instance, can't all be hashed.
+        found = {str(combination): combination for combination in combinations}
+        return [found[text] for text in sorted(found)]

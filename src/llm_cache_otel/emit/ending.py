@@ -20,9 +20,9 @@ class Ending:
     The thread exists from the start, because Python starts none while it exits.
     """
 
-    def __init__(self, provider: Any, timeout: float, ran_out_of_time: Callable[[], None]) -> None:
+    def __init__(self, provider: Any, timeout: float, out_of_time: Callable[[], None]) -> None:
         self._provider = provider
-        self.ran_out_of_time = ran_out_of_time
+        self.out_of_time = out_of_time
         self.timeout = timeout
         self._generation = forks.generation
         self._due = threading.Event()
@@ -91,4 +91,4 @@ def _exit(generation: int) -> None:
         ending.begin()
     for ending in _endings:
         if not ending.is_over_by(since + ending.timeout):
-            ending.ran_out_of_time()
+            ending.out_of_time()

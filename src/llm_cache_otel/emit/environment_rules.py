@@ -143,7 +143,10 @@ def otlp_rules(signal: str, protocols: set[str]) -> Iterator[Rule]:
         return
     otlp, http = f"OTEL_EXPORTER_OTLP_{signal}", protocols == {"http"}
     can_be = "a number of seconds above 0 and below 1000"
-    yield Rule(f"{otlp}TIMEOUT", _number(_MOST_SECONDS), can_be, "10", empty=http)
+    # Over gRPC an exporter reads its own signal's, whatever it is told instead.
+    ends = signal and not http
+    instead = f"nothing, so that {signal.lower()[:-1]} are not exported" if ends else "10"
+    yield Rule(f"{otlp}TIMEOUT", _number(_MOST_SECONDS), can_be, instead, empty=http)
     compressions = ("gzip", "deflate", "none") if http else ("gzip",)
     anyhow: Callable[[str], str] = lambda value: value.lower().strip()
     yield _choice(f"{otlp}COMPRESSION", compressions, "no compression", anyhow=anyhow, empty=http)

@@ -99,6 +99,11 @@ def _grpc_arguments(otlp: _Otlp, bad: AbstractSet[str]) -> Arguments:
     import grpc
 
     arguments: Arguments = {}
+    endpoint = os.environ.get(otlp.variable("ENDPOINT")) or "http://localhost:4317"
+    if otlp.is_bad("ENDPOINT") and not os.environ.get(otlp.variable("ENDPOINT")):
+        arguments["endpoint"] = endpoint
+    if otlp.is_bad("INSECURE"):
+        arguments["insecure"] = endpoint.lower().startswith("http://")
     if otlp.is_bad("TIMEOUT"):
         arguments["timeout"] = 10.0
     if otlp.is_bad("COMPRESSION"):
@@ -115,8 +120,10 @@ def _grpc_arguments(otlp: _Otlp, bad: AbstractSet[str]) -> Arguments:
 
 
 def _http_arguments(otlp: _Otlp) -> Arguments:
-    if not otlp.has_bad_files("HTTP"):
-        return {}
-    from opentelemetry.exporter.http.transport._requests import RequestsHTTPTransport
+    arguments: Arguments = {"timeout": 10.0} if otlp.is_bad("TIMEOUT") else {}
+    if otlp.has_bad_files("HTTP"):
+        from opentelemetry.exporter.http.transport._requests import RequestsHTTPTransport
 
-    return {"_transport": RequestsHTTPTransport(verify=otlp.file("CERTIFICATE") or True)}
+        authority = otlp.file("CERTIFICATE")
+        arguments["_transport"] = RequestsHTTPTransport(verify=authority or True)
+    return arguments

@@ -34,19 +34,20 @@ _unfinished: list[_Flush] = []
 """One for each provider at most: of a Collector that hangs, no heap of threads may wait."""
 
 
-def flush_providers(providers: Iterable[Any], deadline: float) -> bool:
-    """Whether all were flushed by `deadline`, a time of `time.monotonic`."""
+def flush_providers(providers: Iterable[Any], deadline: float) -> list[Any]:
+    """Those that were not flushed by `deadline`, a time of `time.monotonic`."""
     able = {id(one): one for one in providers if hasattr(one, "force_flush")}
     flushes: list[_Flush] = []
     # What waits for an earlier flushing comes last, so that it holds up no other.
     for provider in sorted(able.values(), key=lambda one: _earlier(one) is not None):
         earlier = _earlier(provider)
-        if earlier is not None and not earlier.is_over_by(deadline):
-            continue
-        flushes.append(_Flush(provider))
+        if earlier is None or earlier.is_over_by(deadline):
+            flushes.append(_Flush(provider))
     _unfinished[:] = [*filter(_is_running, _unfinished), *flushes]
-    over = [flush.is_over_by(deadline) and flush.flushed for flush in flushes]
-    return len(over) == len(able) and all(over)
+    for flush in flushes:
+        if flush.is_over_by(deadline) and flush.flushed:
+            del able[id(flush.provider)]
+    return list(able.values())
 
 
 def _earlier(provider: Any) -> _Flush | None:

@@ -19,7 +19,6 @@ class Outages:
         self._excused: set[Signal] = set()
         self._told: Signal | None = None
         self._overflowed = False
-        self._out_of_time = False
         self._heard: tuple[Signal, str] | None = None
         self.failures = 0
 
@@ -69,15 +68,18 @@ class Outages:
         """A span was dropped. Whether that is part of an outage, its exporter will know."""
         self._overflowed = True
 
-    def ran_out_of_time(self) -> None:
-        """The process exits, and something is still unsent."""
+    def out_of_time(self) -> None:
+        """The program exits, or no longer waits for a flush, and something is still unsent."""
         with self._lock:
-            tell = not self._failing and not self._out_of_time
-            self._out_of_time = True
+            signal, complaint = self._heard or ("traces", "in time")
+            tell = not self._failing
+            if tell:
+                self._failing.add(signal)
+                self._told = signal
         if tell:
-            signal, complaint = self._heard or ("telemetry", "in the time it has at exit")
             logger.warning(
-                "llm-cache-otel could not deliver all %s %s. `llm-cache-otel doctor` finds out more.",
+                "llm-cache-otel could not deliver all %s %s. Calls are not affected. "
+                "`llm-cache-otel doctor` finds out more.",
                 signal,
                 complaint,
             )

@@ -89,7 +89,7 @@ def _tracer_provider(
     made = list(exporters("traces", bad))
     if not made:
         return None
-    sampler = configuration._get_sampler()
+    sampler = (configuration._get_sampler() or "").strip().lower()
     ids = configuration._get_id_generator()
     provider = TracerProvider(
         resource=resource,

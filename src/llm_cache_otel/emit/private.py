@@ -55,6 +55,11 @@ class PrivateProviders:
         """How often something could not be delivered, after the exporter had tried again."""
         return 0 if self._pipeline is None else self._pipeline.outages.failures
 
+    def out_of_time(self) -> None:
+        """What is to be sent by now is not."""
+        if self._pipeline is not None:
+            self._pipeline.outages.out_of_time()
+
     def tracer_provider(self, resource: Resource | None, exit_timeout: float) -> TracerProvider:
         """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
         provider: TracerProvider | None = self._provider("traces", resource, exit_timeout)
@@ -73,9 +78,10 @@ class PrivateProviders:
                 try:
                     provider = self._build(signal, resource)
                     if provider is not None:
-                        assert self._pipeline is not None
-                        ran_out_of_time = self._pipeline.outages.ran_out_of_time
-                        self._built[key] = provider, Ending(provider, exit_timeout, ran_out_of_time)
+                        self._built[key] = (
+                            provider,
+                            Ending(provider, exit_timeout, self.out_of_time),
+                        )
                 except Exception as error:
                     warn_of_failure(signal, error)
             return self._built[key][0]

@@ -170,16 +170,19 @@ def _metrics(provider: MeterProvider) -> Metrics:
 def flush_routes(routes: Iterable[Route], timeout: float) -> bool:
     """Whether what was said through these routes is delivered within `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    failures = private_providers().failures
+    private = private_providers()
+    failures = private.failures
     told = later.wait(timeout)
     resolved = [signals for signals in (route.resolved for route in routes) if signals is not None]
-    providers = [
+    providers: list[object] = [
         *(signals.spans.provider for signals in resolved),
         *(signals.metrics.provider for signals in resolved),
     ]
-    flushed = flush_providers(providers, deadline)
-    ended = wait_for_endings(deadline)
-    return told and flushed and ended and private_providers().failures == failures
+    late = flush_providers(providers, deadline)
+    if any(private.is_one(provider) for provider in late) or not wait_for_endings(deadline):
+        private.out_of_time()
+        return False
+    return told and not late and private.failures == failures
 
 
 def _unless_proxy(provider: P | None) -> P | None:

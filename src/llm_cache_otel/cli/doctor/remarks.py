@@ -1,0 +1,106 @@
+"""What there is to say about the settings, before anything is sent."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from importlib.metadata import entry_points
+
+from llm_cache_otel.cli.doctor.finding import Finding
+from llm_cache_otel.emit.environment import Problem
+from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.log import logger
+from llm_cache_otel.settings import Settings
+
+_PREFIX = "LLM_CACHE_OTEL_"
+_OURS = {f"{_PREFIX}{name.upper()}" for name in Settings.__dataclass_fields__}
+
+
+def switched_off(environment: Mapping[str, str], bad: AbstractSet[str]) -> list[Finding]:
+    """Why nothing can be tested, if so."""
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return [
+            Finding(
+                "OTEL_SDK_DISABLED is true: nothing is sent at all.",
+                "Unset OTEL_SDK_DISABLED if that is not what you want.",
+                serious=False,
+            )
+        ]
+    path = environment.get("OTEL_CONFIG_FILE")
+    if path and "OTEL_CONFIG_FILE" not in bad:
+        return [
+            Finding(
+                f"OTEL_CONFIG_FILE is {path}: what it says holds, and no other OTEL_* variable does.",
+                "Unset OTEL_CONFIG_FILE to have the variables tested; the file's exporters are not.",
+            )
+        ]
+    return []
+
+
+def of_problems(problems: Iterable[Problem], *, serious: bool) -> Iterator[Finding]:
+    """Not `serious` where everything is accepted all the same."""
+    for problem in problems:
+        variable = problem.variable
+        is_exporter = variable in {"OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"}
+        mend = f"Correct {variable}, or unset it."
+        yield Finding(problem.text, mend, serious=serious or is_exporter, variable=variable)
+
+
+def of_settings(name: str, environment: Mapping[str, str]) -> Iterator[Finding]:
+    yield from _own_settings()
+    yield from _misspelled(environment)
+    if name.startswith("unknown_service"):
+        yield Finding(
+            f"service.name is {name}: what you send is hard to find in any backend.",
+            "Set OTEL_SERVICE_NAME=<what your program is called>.",
+            serious=False,
+        )
+    sampler = environment.get("OTEL_TRACES_SAMPLER", "").lower()
+    if sampler.endswith("always_off"):
+        yield Finding(
+            f"OTEL_TRACES_SAMPLER is {sampler}: traces that begin in this program are not sent.",
+            "Unset OTEL_TRACES_SAMPLER. (The doctor's own span is sent all the same.)",
+            serious=False,
+        )
+
+
+def not_built(signal: Signal, error: Exception) -> Finding:
+    return Finding(
+        f"The exporter of {signal} can't be built ({type(error).__name__}), and none are sent.",
+        "Correct what is said of the variables.",
+    )
+
+
+def _own_settings() -> Iterator[Finding]:
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        Settings()
+    finally:
+        logger.removeHandler(handler)
+    for message in messages:
+        variable = message.split()[0]
+        yield Finding(message, f"Correct {variable}, or unset it.", serious=False)
+
+
+def _misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables that nobody reads, and that are nearly the names of ones that somebody does."""
+    known = _OURS | {
+        value
+        for entry_point in entry_points(group="opentelemetry_environment_variables")
+        for value in vars(entry_point.load()).values()
+        if isinstance(value, str) and value.startswith("OTEL_")
+    }
+    for name in sorted(environment.keys() - known):
+        if name.upper().startswith(("OTEL_", _PREFIX)):
+            likely = difflib.get_close_matches(name.upper(), known, 1, cutoff=0.9)
+            if likely:
+                yield Finding(
+                    f"{name} is not a variable that anybody reads.",
+                    f"Do you mean {likely[0]}?",
+                    serious=False,
+                )

@@ -1,0 +1,96 @@
+"""What the settings of a signal come to, and the variable that each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
+from llm_cache_otel.cli.doctor.finding import PREFIX
+from llm_cache_otel.cli.doctor.otlp import Otlp
+from llm_cache_otel.cli.doctor.proxies import proxy_for
+from llm_cache_otel.emit.environment_rules import masked, names_in
+from llm_cache_otel.emit.fallbacks import Signal
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`source` is the variable that it comes from, or `default`."""
+
+    name: str
+    value: str
+    source: str = DEFAULT
+
+
+def exporter_names(signal: Signal, environment: Mapping[str, str]) -> list[str]:
+    names = names_in(environment.get(f"OTEL_{signal.upper()}_EXPORTER") or "otlp")
+    return [name for name in names if name != "none"]
+
+
+def settings_of(
+    signal: Signal, built: Sequence[Otlp], environment: Mapping[str, str]
+) -> list[Setting]:
+    names = ", ".join(exporter_names(signal, environment)) or "none"
+    settings = [_setting("exporter", f"OTEL_{signal.upper()}_EXPORTER", names, environment)]
+    for otlp in built:
+        settings += _of_exporter(signal, otlp, environment)
+    if built:
+        settings += _of_signal(signal, environment)
+    return settings
+
+
+def service_name(resource: Resource, environment: Mapping[str, str]) -> Setting:
+    value = str(resource.attributes.get(SERVICE_NAME, ""))
+    if environment.get("OTEL_SERVICE_NAME"):
+        return Setting(SERVICE_NAME, value, "OTEL_SERVICE_NAME")
+    known = not value.startswith("unknown_service")
+    return Setting(SERVICE_NAME, value, "OTEL_RESOURCE_ATTRIBUTES" if known else DEFAULT)
+
+
+def _of_exporter(signal: Signal, otlp: Otlp, environment: Mapping[str, str]) -> Iterator[Setting]:
+    def source(name: str) -> str:
+        names = f"{PREFIX}{signal.upper()}_{name}", f"{PREFIX}{name}"
+        return next((variable for variable in names if environment.get(variable)), DEFAULT)
+
+    yield Setting("protocol", otlp.protocol, source("PROTOCOL"))
+    yield Setting("endpoint", masked(otlp.url), source("ENDPOINT"))
+    yield Setting("headers", ", ".join(otlp.header_names) or "none", source("HEADERS"))
+    yield Setting("compression", otlp.compression, source("COMPRESSION"))
+    yield Setting("timeout", f"{otlp.timeout:g} s", source("TIMEOUT"))
+    if otlp.tls:
+        for name, kind, default in (
+            ("trusts", "CERTIFICATE", "the usual authorities"),
+            ("client certificate", "CLIENT_CERTIFICATE", "none"),
+        ):
+            variable = source(kind)
+            yield Setting(name, environment.get(variable, default), variable)
+    proxy = proxy_for(otlp, environment)
+    if proxy is None:
+        yield Setting("proxy", "none")
+    else:
+        yield Setting("proxy", masked(proxy.url), proxy.variable)
+
+
+def _of_signal(signal: Signal, environment: Mapping[str, str]) -> Iterator[Setting]:
+    if signal == "traces":
+        sampler = environment.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
+        if sampler.lower().endswith("traceidratio"):
+            sampler += f" {environment.get('OTEL_TRACES_SAMPLER_ARG') or '1'}"
+        yield _setting("sampler", "OTEL_TRACES_SAMPLER", sampler, environment)
+    every, default = {
+        "traces": ("OTEL_BSP_SCHEDULE_DELAY", "5000"),
+        "metrics": ("OTEL_METRIC_EXPORT_INTERVAL", "60000"),
+    }[signal]
+    value = f"{float(environment.get(every) or default) / 1000:g} s"
+    yield _setting("sent every", every, value, environment)
+    if signal == "metrics":
+        variable = f"{PREFIX}METRICS_TEMPORALITY_PREFERENCE"
+        value = environment.get(variable) or "cumulative"
+        yield _setting("temporality", variable, value, environment)
+
+
+def _setting(name: str, variable: str, value: str, environment: Mapping[str, str]) -> Setting:
+    return Setting(name, value, variable if environment.get(variable) else DEFAULT)

@@ -1,0 +1,120 @@
+"""What concerns llm-cache-otel of all that a receiver has received."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from llm_cache_otel.cli.received import (
+    Attributes,
+    Histogram,
+    Point,
+    ReceivedMetrics,
+    ReceivedSpan,
+)
+from llm_cache_otel.cli.store import MOST_SPANS
+from llm_cache_otel.emit import names
+
+_INSTANCE = "service.instance.id"
+
+_BY = {
+    names.REQUESTS: (names.OUTCOME, names.REASON, names.BACKEND, names.NAME, names.ERROR_TYPE),
+    names.REQUEST_DURATION: (names.OUTCOME, names.BACKEND, names.NAME),
+    names.KEY_DURATION: (),
+    names.SAVED_DURATION: (),
+    names.GEN_AI_OPERATION_DURATION: (names.GEN_AI_OPERATION_NAME, names.GEN_AI_REQUEST_MODEL),
+}
+"""The metrics that spans have the measurements of as well, and the attributes to tell by."""
+
+_COUNTERS = (names.REQUESTS, names.SAVED_DURATION)
+
+
+class Watched:
+    """The numbers, and the traces that have a span of ours, with all their spans.
+
+    A process exports spans sooner than metrics. Until its metrics come its spans are counted, and
+    no longer, because a sampler may have left some out.
+    """
+
+    def __init__(self, spans: Sequence[ReceivedSpan], metrics: ReceivedMetrics) -> None:
+        ours = [span for span in spans if span.scope == names.SCOPE]
+        points = tuple(point for point in metrics.points if point.scope == names.SCOPE)
+        self.newest_span = ours[-1] if ours else None
+        self.newest_point = points[-1] if points else None
+        with_metrics, with_spans = _processes(points), _processes(ours)
+        uncounted = [
+            span
+            for span in ours
+            if not with_metrics
+            # Without an id, these and the metrics of another resource may be of one process.
+            or (_INSTANCE in span.resource and _process(span.resource) not in with_metrics)
+        ]
+        self.processes = len(with_metrics | with_spans)
+        self.processes_without_metrics = len(_processes(uncounted))
+        current = ReceivedMetrics(points).without_ended()
+        self.metrics = ReceivedMetrics((*current.points, *_points(uncounted)))
+
+        trace_ids = {span.trace_id for span in ours}
+        self.traces = _traces(span for span in spans if span.trace_id in trace_ids)
+        self.other_spans = len(spans) - sum(map(len, self.traces))
+        self.spans_are_all = len(spans) < MOST_SPANS
+
+
+def _traces(spans: Iterable[ReceivedSpan]) -> list[list[ReceivedSpan]]:
+    """The one that was heard of last comes first."""
+    traces: dict[str, list[ReceivedSpan]] = {}
+    for span in spans:
+        trace = traces.pop(span.trace_id, [])
+        trace.append(span)
+        traces[span.trace_id] = trace  # the last one again
+    return list(reversed(traces.values()))
+
+
+def _processes(sent: Sequence[Point] | Sequence[ReceivedSpan]) -> set[str]:
+    # What came in one message shares one resource.
+    resources = {id(one.resource): one.resource for one in sent}
+    return {_process(resource) for resource in resources.values()}
+
+
+def _process(resource: Attributes) -> str:
+    return str(resource.get(_INSTANCE) or sorted(resource.items()))
+
+
+def _points(spans: Sequence[ReceivedSpan]) -> Iterator[Point]:
+    """What metrics would be if they counted these spans, as far as spans tell."""
+    measured: dict[tuple[str, str], list[float]] = defaultdict(list)
+    attributes: dict[str, Attributes] = {}
+    for span in spans:
+        for metric, value in _measurements(span):
+            by = {name: span.attributes[name] for name in _BY[metric] if name in span.attributes}
+            attributes[str(by)] = by
+            measured[metric, str(by)].append(value)
+    for (metric, by_text), values in measured.items():
+        yield Point(
+            metric=metric,
+            unit="",
+            attributes=attributes[by_text],
+            resource={},
+            scope=names.SCOPE,
+            start_ns=0,
+            time_ns=0,
+            value=sum(values) if metric in _COUNTERS else _histogram(values),
+        )
+
+
+def _measurements(span: ReceivedSpan) -> Iterator[tuple[str, float]]:
+    if names.OUTCOME in span.attributes:
+        yield names.REQUESTS, 1
+        yield names.REQUEST_DURATION, span.seconds
+        for name in (names.KEY_DURATION, names.SAVED_DURATION):
+            value = span.attributes.get(name)
+            if isinstance(value, float):
+                yield name, value
+    elif names.GEN_AI_OPERATION_NAME in span.attributes:
+        yield names.GEN_AI_OPERATION_DURATION, span.seconds
+
+
+def _histogram(values: Sequence[float]) -> Histogram:
+    """With a bucket of its own for every value: nothing is estimated."""
+    buckets = Counter((value, value) for value in values)
+    return Histogram(len(values), sum(values), buckets, min(values), max(values))
