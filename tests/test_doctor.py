@@ -31,7 +31,7 @@ from llm_cache_otel.cli.doctor.answer import Answer
 from llm_cache_otel.cli.doctor.finding import Attempt
 from llm_cache_otel.cli.doctor.otlp import otlp
 from llm_cache_otel.cli.receiver import OtlpReceiver
-from llm_cache_otel.emit.exporters import exporters
+from llm_cache_otel.emit.pipeline.exporters import exporters
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 ENDPOINT = f"{OTLP}ENDPOINT"

@@ -81,21 +81,7 @@ OFF_THE_PATH = (
     *("emit.gauges.Gauges._entries", "emit.gauges.Gauges._capacity"),
     *("emit.gauges.Gauges._sums", "emit.gauges.Gauges._schema_info"),
     # A pipeline of our own: test_pipeline_safety.py.
-    *(
-        "emit.config_file.",
-        "emit.ending.",
-        "emit.environment",
-        "emit.exporters.",
-        "emit.exporting.",
-    ),
-    *(
-        "emit.fallbacks.",
-        "emit.flushing.",
-        "emit.hush.",
-        "emit.outages.",
-        "emit.pipeline.",
-        "emit.private.",
-    ),
+    *("emit.environment.", "emit.pipeline."),
     "emit.log.warn_once",
 )
 COUNTING = (

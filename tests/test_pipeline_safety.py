@@ -20,51 +20,43 @@ from support.ways import MODEL, make_client
 from llm_cache_otel import flush, instrument
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
-from llm_cache_otel.emit import ending, private
+from llm_cache_otel.emit.pipeline import ending, private
 from llm_cache_otel.later import later
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 
-ON_THE_PATH = (
-    *("emit.ending.", "emit.exporters.", "emit.exporting.", "emit.fallbacks.", "emit.flushing."),
-    *(
-        "emit.hush.",
-        "emit.pipeline.",
-        "emit.private.",
-        "emit.signals.",
-        "emit.environment.problems",
-    ),
-)
+ON_THE_PATH = ("emit.pipeline.", "emit.signals.", "emit.environment.problems")
 TRUSTED = {
     # What runs in a thread or finalizer of ours, and swallows whatever it calls.
-    "emit.ending.Ending._shut_down",
-    "emit.ending.Ending._wait_and_shut_down",
-    "emit.flushing._Flush._run",
-    "emit.private.PrivateProviders._end",
+    "emit.pipeline.ending.Ending._shut_down",
+    "emit.pipeline.ending.Ending._wait_and_shut_down",
+    "emit.pipeline.flushing._Flush._run",
+    "emit.pipeline.private.PrivateProviders._end",
 }
 NOT_RUN_HERE = {
     # Around forks and in children (test_forks.py), of what has failed (test_outages.py), at exit, or what
     # takes the place of a bad variable (test_variables.py).
-    "emit.ending._exit",
-    "emit.hush._Hush.filter",
-    "emit.exporting.OwnExporter._place",
-    "emit.exporting._Gate.pause",
-    "emit.exporting._Gate.resume",
-    "emit.outages.Outages.failed",
-    "emit.outages.Outages.heard",
-    "emit.outages.Outages.overflowed",
-    "emit.outages.Outages.out_of_time",
-    "emit.fallbacks._Otlp.file",
-    "emit.fallbacks._http_arguments",
-    "emit.flushing._is_running",
-    "emit.private.PrivateProviders.__init__",
-    "emit.private.PrivateProviders.out_of_time",
-    "emit.private.PrivateProviders.pause",
-    "emit.private.PrivateProviders.resume",
+    "emit.pipeline.ending._exit",
+    "emit.pipeline.hush._Hush.filter",
+    "emit.pipeline.own_exporter.OwnExporter._place",
+    "emit.pipeline.own_exporter._Gate.pause",
+    "emit.pipeline.own_exporter._Gate.resume",
+    "emit.pipeline.outages.Outages.failed",
+    "emit.pipeline.outages.Outages.heard",
+    "emit.pipeline.outages.Outages.overflowed",
+    "emit.pipeline.outages.Outages.out_of_time",
+    "emit.pipeline.fallbacks._Otlp.file",
+    "emit.pipeline.fallbacks._http_arguments",
+    "emit.pipeline.flushing._is_running",
+    "emit.pipeline.private.PrivateProviders.__init__",
+    "emit.pipeline.private.PrivateProviders.out_of_time",
+    "emit.pipeline.private.PrivateProviders.pause",
+    "emit.pipeline.private.PrivateProviders.resume",
     "emit.log.warn_once",
-    "emit.private.warn_of_failure",
+    "emit.pipeline.private.warn_of_failure",
     "emit.signals.Route._warn_of_inherited_counts",
 }
+NOT_RUN_HERE |= {name for name in FUNCTIONS if name.startswith("emit.pipeline.config_file.")}
 SABOTAGED = [
     name
     for name in FUNCTIONS

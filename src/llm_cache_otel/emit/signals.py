@@ -15,13 +15,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel import forks
-from llm_cache_otel.emit.ending import wait_for_endings
-from llm_cache_otel.emit.fallbacks import Signal
-from llm_cache_otel.emit.flushing import flush_providers
 from llm_cache_otel.emit.gauges import Inventory
 from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.emit.metrics import Metrics
-from llm_cache_otel.emit.private import (
+from llm_cache_otel.emit.pipeline.ending import wait_for_endings
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.flushing import flush_providers
+from llm_cache_otel.emit.pipeline.private import (
     NO_METRICS,
     NO_TRACES,
     import_pipeline,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llm_cache_otel.cli.doctor.finding import PREFIX, Attempt, Finding
 from llm_cache_otel.cli.doctor.look import Look, listens, look
 from llm_cache_otel.cli.doctor.proxies import Proxy, proxy_for
-from llm_cache_otel.emit.environment_rules import masked
+from llm_cache_otel.emit.environment.rules import masked
 
 _LONGEST_LOOK = 2.0
 _STANDARD_PORTS = {"grpc": 4317, "http/protobuf": 4318}

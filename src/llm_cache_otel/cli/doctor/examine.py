@@ -23,8 +23,8 @@ from llm_cache_otel.cli.doctor.resolution import exporter_names, service_name, s
 from llm_cache_otel.cli.doctor.telemetry import telemetry
 from llm_cache_otel.cli.doctor.versions import versions
 from llm_cache_otel.emit.environment import problems
-from llm_cache_otel.emit.exporters import exporters
-from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.exporters import exporters
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from llm_cache_otel.cli.doctor.answer import Answer
 from llm_cache_otel.cli.doctor.otlp import Otlp
-from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
 

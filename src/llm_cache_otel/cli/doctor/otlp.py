@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from llm_cache_otel.cli.doctor.answer import Answer, accepted, date_in, of_http
-from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 _ENCODE: dict[Signal, Callable[[Any], Any]] = {"traces": encode_spans, "metrics": encode_metrics}
 _RESPONSE: dict[Signal, type[Message]] = {

@@ -8,7 +8,7 @@ from llm_cache_otel.cli.doctor.answer import Answer
 from llm_cache_otel.cli.doctor.connections import behind_proxy, connection_finding
 from llm_cache_otel.cli.doctor.finding import PREFIX, Attempt, Finding
 from llm_cache_otel.cli.doctor.proxies import proxy_for
-from llm_cache_otel.emit.environment_rules import masked
+from llm_cache_otel.emit.environment.rules import masked
 
 _MOST_SKEW = 60.0
 _NO_ANSWER = {"", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN", "INTERNAL", "CANCELLED"}

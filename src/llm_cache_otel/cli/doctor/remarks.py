@@ -10,8 +10,8 @@ from importlib.metadata import entry_points
 
 from llm_cache_otel.cli.doctor.finding import Finding
 from llm_cache_otel.emit.environment import Problem
-from llm_cache_otel.emit.fallbacks import Signal
 from llm_cache_otel.emit.log import logger
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.settings import Settings
 
 _PREFIX = "LLM_CACHE_OTEL_"

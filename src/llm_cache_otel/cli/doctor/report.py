@@ -15,7 +15,7 @@ from llm_cache_otel.cli.doctor.answer import Answer
 from llm_cache_otel.cli.doctor.finding import Finding
 from llm_cache_otel.cli.doctor.resolution import DEFAULT, Setting
 from llm_cache_otel.cli.doctor.telemetry import METRIC, SPAN
-from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 _STILL_NOTHING = (
     "Nothing of your program, still? OTEL_* variables count in its own environment: run the doctor there. "

@@ -10,8 +10,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from llm_cache_otel.cli.doctor.finding import PREFIX
 from llm_cache_otel.cli.doctor.otlp import Otlp
 from llm_cache_otel.cli.doctor.proxies import proxy_for
-from llm_cache_otel.emit.environment_rules import masked, names_in
-from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.environment.rules import masked, names_in
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 DEFAULT = "default"
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from llm_cache_otel._version import __version__
-from llm_cache_otel.emit.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 SCOPE = "llm_cache_otel"
 SPAN = "llm-cache-otel doctor"

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from llm_cache_otel import forks
-from llm_cache_otel.emit.fallbacks import Signal
-from llm_cache_otel.emit.hush import hush, hushed, listen_to
-from llm_cache_otel.emit.outages import Outages
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.hush import hush, hushed, listen_to
+from llm_cache_otel.emit.pipeline.outages import Outages
 
 _FAILED: dict[Signal, Any] = {
     "traces": SpanExportResult.FAILURE,

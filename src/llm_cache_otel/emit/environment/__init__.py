@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from llm_cache_otel.emit import environment_otlp
-from llm_cache_otel.emit.environment_otlp import OTLP, Levels
-from llm_cache_otel.emit.environment_rules import (
+from llm_cache_otel.emit.environment import otlp
+from llm_cache_otel.emit.environment.otlp import OTLP, Levels
+from llm_cache_otel.emit.environment.rules import (
     Problem,
     installed,
     is_ratio,
@@ -36,11 +36,11 @@ def problems(environment: Mapping[str, str]) -> list[Problem]:
     return [
         *_config_file(environment),
         *_exporters(environment, levels),
-        *environment_otlp.endpoints(environment, levels),
-        *environment_otlp.insecure(environment, levels),
-        *environment_otlp.headers(environment, levels),
-        *environment_otlp.files(environment, levels),
-        *environment_otlp.client_certificates(environment, levels),
+        *otlp.endpoints(environment, levels),
+        *otlp.insecure(environment, levels),
+        *otlp.headers(environment, levels),
+        *otlp.files(environment, levels),
+        *otlp.client_certificates(environment, levels),
         *_plain(environment, levels),
         *_batch(environment),
         *_sampler_argument(environment),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llm_cache_otel import forks
-from llm_cache_otel.emit.fallbacks import Signal
 from llm_cache_otel.emit.log import logger, warn_once
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 
 class Outages:

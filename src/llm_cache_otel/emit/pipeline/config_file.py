@@ -13,8 +13,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from llm_cache_otel.emit.exporting import OwnExporter
-from llm_cache_otel.emit.outages import Outages
+from llm_cache_otel.emit.pipeline.outages import Outages
+from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
 
 
 class ConfigFile:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from importlib.metadata import entry_points
 from typing import Any
 
-from llm_cache_otel.emit.fallbacks import Signal, otlp_arguments
+from llm_cache_otel.emit.pipeline.fallbacks import Signal, otlp_arguments
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 

@@ -22,12 +22,16 @@ from opentelemetry.sdk.resources import (
 )
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
-from llm_cache_otel.emit.config_file import ConfigFile
-from llm_cache_otel.emit.exporters import exporters, import_exporters
-from llm_cache_otel.emit.exporting import OwnExporter, OwnSpanProcessor
-from llm_cache_otel.emit.fallbacks import batch_arguments, limit_arguments, reader_arguments
 from llm_cache_otel.emit.log import warn_once
-from llm_cache_otel.emit.outages import Outages
+from llm_cache_otel.emit.pipeline.config_file import ConfigFile
+from llm_cache_otel.emit.pipeline.exporters import exporters, import_exporters
+from llm_cache_otel.emit.pipeline.fallbacks import (
+    batch_arguments,
+    limit_arguments,
+    reader_arguments,
+)
+from llm_cache_otel.emit.pipeline.outages import Outages
+from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter, OwnSpanProcessor
 
 __all__ = ["Pipeline", "import_exporters"]
 

@@ -12,15 +12,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from llm_cache_otel import forks
-from llm_cache_otel.emit.ending import Ending
 from llm_cache_otel.emit.environment import problems
-from llm_cache_otel.emit.fallbacks import Signal
-from llm_cache_otel.emit.hush import hushed_sdk
 from llm_cache_otel.emit.log import logger, warn_once
+from llm_cache_otel.emit.pipeline.ending import Ending
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
+from llm_cache_otel.emit.pipeline.hush import hushed_sdk
 from llm_cache_otel.later import later
 
 if TYPE_CHECKING:
-    from llm_cache_otel.emit.pipeline import Pipeline
+    from llm_cache_otel.emit.pipeline.build import Pipeline
 
 NO_TRACES = NoOpTracerProvider()
 NO_METRICS = NoOpMeterProvider()
@@ -93,7 +93,7 @@ class PrivateProviders:
                 for problem in found:
                     warn_once(problem.variable, problem.text)
                 # Imported here, for with a variable's bad value the SDK can't be.
-                from llm_cache_otel.emit.pipeline import Pipeline
+                from llm_cache_otel.emit.pipeline.build import Pipeline
 
                 self._pipeline = Pipeline({problem.variable for problem in found})
             traces = signal == "traces"
@@ -119,7 +119,7 @@ class PrivateProviders:
 def import_pipeline(signal: Signal) -> None:
     """Import what building a provider takes; what is wrong with that is told when it is built."""
     with contextlib.suppress(Exception), hushed_sdk():
-        from llm_cache_otel.emit.pipeline import import_exporters
+        from llm_cache_otel.emit.pipeline.build import import_exporters
 
         import_exporters(signal)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from llm_cache_otel.emit.environment_rules import EMPTY, Problem, masked, quoted
+from llm_cache_otel.emit.environment.rules import EMPTY, Problem, masked, quoted
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 

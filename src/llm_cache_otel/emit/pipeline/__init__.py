@@ -1,0 +1,1 @@
+"""A private OTLP pipeline: built, kept to its process, ended, and its troubles told."""
