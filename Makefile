@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test soak lint bench clean
 
 help:
 	@echo "make demo   hits and misses of a real client, arriving at a real OTLP receiver"
 	@echo "make test   lint, types, and every test"
+	@echo "make soak   what takes minutes: 100,000 calls while nobody listens"
 	@echo "make lint   ruff, mypy and the rooms of the house"
 	@echo "make bench  what watching costs, beside bare Instructor and a peer"
 	@echo "make clean  remove the virtual environment and caches"
@@ -20,6 +21,9 @@ demo: $(VENV)/.cli
 
 test: lint
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest -m soak
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -40,8 +40,8 @@ def instrument(
     Args:
         target: an Instructor client, sync or async; an OpenAI client changed by `instructor.patch`; or
             a cache adapter (`instructor.cache.BaseCache`), for its lookups, stores and durations.
-        tracer_provider: where spans go. By default to the application's global provider, or if it
-            has none by now, over OTLP as the standard `OTEL_*` variables say.
+        tracer_provider: where spans go. By default to the application's global provider, whenever it
+            sets one; until then over OTLP, as the standard `OTEL_*` variables say.
         meter_provider: where metrics go, likewise, and each by itself.
         name: a label of your own for `llm_cache.name`, for example `"extraction"`.
         settings: `Settings`, by default read from the environment.

@@ -1,4 +1,4 @@
-"""The commands: `llm-cache-otel demo`, and more to come.
+"""The commands: `llm-cache-otel demo`, `watch` and `doctor`.
 
 They need the extra `cli`; importing this module does not.
 """
