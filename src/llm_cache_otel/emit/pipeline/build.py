@@ -31,7 +31,8 @@ from llm_cache_otel.emit.pipeline.fallbacks import (
     reader_arguments,
 )
 from llm_cache_otel.emit.pipeline.outages import Outages
-from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter, OwnSpanProcessor
+from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
+from llm_cache_otel.emit.pipeline.own_spans import OwnSpanProcessor
 
 __all__ = ["Pipeline", "import_exporters"]
 
@@ -108,9 +109,8 @@ def _tracer_provider(
         meter_provider=_NOWHERE,
     )
     for exporter in made:
-        own = OwnExporter(exporter, "traces", outages)
         sizes = batch_arguments(bad)
-        processor = OwnSpanProcessor(own, outages, meter_provider=_NOWHERE, **sizes)
+        processor = OwnSpanProcessor(exporter, outages, meter_provider=_NOWHERE, **sizes)
         provider.add_span_processor(processor)
     return provider
 

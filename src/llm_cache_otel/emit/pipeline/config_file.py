@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from llm_cache_otel.emit.pipeline.outages import Outages
 from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
+from llm_cache_otel.emit.pipeline.own_spans import OwnSpanExporter
 
 
 class ConfigFile:
@@ -49,7 +50,8 @@ class ConfigFile:
             if batches is None:
                 processor.span_exporter = OwnExporter(processor.span_exporter, "traces", outages)
             else:
-                batches._exporter = OwnExporter(batches._exporter, "traces", outages)
+                batches._exporter = OwnSpanExporter(batches._exporter, outages)
+                batches._exporter.belong_to(batches)
         _leave_exit_to_us(provider)
         return provider
 

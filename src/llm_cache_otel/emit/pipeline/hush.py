@@ -29,8 +29,10 @@ hush = _Hush()
 
 
 def listen_to(name: str) -> None:
-    """Have the logger of that name ask us first."""
-    logging.getLogger(name).addFilter(hush)
+    """Have the logger of that name ask us first: exporters' own filters drop what they said before."""
+    filters = logging.getLogger(name).filters
+    if hush not in filters:
+        filters.insert(0, hush)
 
 
 @contextmanager

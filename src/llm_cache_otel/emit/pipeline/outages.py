@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llm_cache_otel import forks
 from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
@@ -20,7 +22,12 @@ class Outages:
         self._told: Signal | None = None
         self._overflowed = False
         self._heard: tuple[Signal, str] | None = None
+        self._waiting: list[Callable[[], None]] = []
         self.failures = 0
+
+    def when_delivered(self, work: Callable[[], None]) -> None:
+        """Do `work` when something can be delivered again."""
+        self._waiting.append(work)
 
     def heard(self, signal: Signal, complaint: str) -> None:
         """An exporter complains, and may yet succeed."""
@@ -57,7 +64,9 @@ class Outages:
             self._told = self._told if self._failing else None
         if over:
             logger.info("llm-cache-otel delivers %s again.", signal)
-        elif overflowed and not self._failing:
+        for work in self._waiting:
+            work()
+        if overflowed and not over and not self._failing:
             warn_once(
                 "overflow",
                 "llm-cache-otel makes spans faster than they are exported, and drops what its queue has no "

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from enum import Enum
 from typing import Any
 
 import wrapt
 from opentelemetry.sdk.metrics.export import MetricExportResult
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
-from llm_cache_otel.emit.pipeline.hush import hush, hushed, listen_to
+from llm_cache_otel.emit.pipeline.hush import hushed, listen_to
 from llm_cache_otel.emit.pipeline.outages import Outages
 
-_FAILED: dict[Signal, Any] = {
+FAILED: dict[Signal, Any] = {
     "traces": SpanExportResult.FAILURE,
     "metrics": MetricExportResult.FAILURE,
 }
-
 
 _PATIENCE = 0.05
 """Seconds that a fork may wait for an export, twice."""
@@ -65,27 +64,42 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
             listen_to(kind.__module__)
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
+        result, _ = self.deliver(*args, **kwargs)
+        return result
+
+    def deliver(self, *args: Any, **kwargs: Any) -> tuple[Any, bool]:
+        """The exporter's result, and whether what it could not deliver may be sent again."""
         signal, outages = self._self_signal, self._self_outages
-        failed = _FAILED[signal]
+        failed = FAILED[signal]
         if self._self_generation != forks.generation:
-            return failed
-        complaints: list[str] = []
+            return failed, False
+        records: list[logging.LogRecord] = []
 
         def listen(record: logging.LogRecord) -> None:
-            complaints.append(self._place(record.getMessage()))
-            outages.heard(signal, complaints[0])
+            records.append(record)
+            outages.heard(signal, self._place(records[0].getMessage()))
 
-        result = failed
+        result, raised = failed, ""
         with hushed(listen), self._self_gate.lock:
             try:
                 result = self.__wrapped__.export(*args, **kwargs)
             except Exception as error:
-                complaints.append(self._place(f"{type(error).__qualname__}: {error}"))
-        if result is failed:
-            outages.failed(signal, complaints[0] if complaints else self._place("no reason given"))
-        else:
+                raised = f"{type(error).__qualname__}: {error}"
+        if result is not failed:
             outages.delivered(signal)
-        return result
+            return result, False
+        complaint = raised or (records[0].getMessage() if records else "no reason given")
+        outages.failed(signal, self._place(complaint))
+        return failed, bool(records) and self._may_be_sent_again(records[-1])
+
+    def _may_be_sent_again(self, last_words: logging.LogRecord) -> bool:
+        """By OTLP's specification, what was refused for good must not be."""
+        codes = getattr(self.__wrapped__, "_retryable_error_codes", None)
+        if codes is None:
+            return "code: %s" not in str(last_words.msg)  # over HTTP, of what is final only
+        said = last_words.args if isinstance(last_words.args, tuple) else ()
+        code = next((one for one in said if isinstance(one, Enum)), None)
+        return code is None or code in codes
 
     def _place(self, message: str) -> str:
         """Where to, without what is secret in a URL, and what is wrong."""
@@ -97,18 +111,3 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         if self._self_generation == forks.generation:
             with hushed(lambda _: None):
                 self.__wrapped__.shutdown(*args, **kwargs)
-
-
-class OwnSpanProcessor(BatchSpanProcessor):
-    """Batches of spans; that some had to be dropped is told once."""
-
-    def __init__(self, exporter: Any, outages: Outages, **sizes: Any) -> None:
-        super().__init__(exporter, **sizes)
-        self._listener = lambda _: outages.overflowed()
-
-    def on_end(self, span: ReadableSpan) -> None:
-        before, hush.listener = hush.listener, self._listener
-        try:
-            super().on_end(span)
-        finally:
-            hush.listener = before

@@ -1,0 +1,89 @@
+"""Batches of spans that outlast an outage: as many as the queue holds, the newest of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from llm_cache_otel.emit.pipeline.hush import hush
+from llm_cache_otel.emit.pipeline.outages import Outages
+from llm_cache_otel.emit.pipeline.own_exporter import FAILED, OwnExporter
+
+
+class OwnSpanExporter(OwnExporter):
+    """Keeps what can't be delivered now. The SDK's processor would lose a batch with each failure."""
+
+    def __init__(self, exporter: Any, outages: Outages) -> None:
+        super().__init__(exporter, "traces", outages)
+        self._self_kept: deque[ReadableSpan] = deque()
+        self._self_batches: Any = None
+        outages.when_delivered(self.send_kept)
+
+    def belong_to(self, batches: Any) -> None:
+        """To the SDK's `BatchProcessor`, whose queue what is kept shares the room with."""
+        self._self_batches = batches
+
+    def export(self, spans: Sequence[ReadableSpan]) -> Any:
+        result, again = self.deliver(spans)
+        if again and self._self_batches is not None:
+            self._self_kept.extend(spans)
+            self.make_room()
+        elif result is not FAILED["traces"]:
+            self.send_kept()
+        return result
+
+    def make_room(self) -> None:
+        """Of more than the queue has room for, drop the oldest."""
+        kept, batches = self._self_kept, self._self_batches
+        while kept and len(kept) + len(batches._queue) > batches._max_queue_size:
+            self._oldest(1)
+
+    def _oldest(self, most: int) -> list[ReadableSpan]:
+        oldest: list[ReadableSpan] = []
+        with contextlib.suppress(IndexError):  # another thread takes them as well
+            while len(oldest) < most:
+                oldest.append(self._self_kept.popleft())
+        return oldest
+
+    def send_kept(self) -> None:
+        kept, again = self._self_kept, False
+        while kept and not again:
+            spans = self._oldest(self._self_batches._max_export_batch_size)
+            _, again = self.deliver(spans)
+            if again:
+                kept.extendleft(reversed(spans))
+                self.make_room()
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        self.send_kept()
+        super().shutdown(*args, **kwargs)
+
+
+class OwnSpanProcessor(BatchSpanProcessor):
+    """Sends what was kept when it is flushed, and tells once that spans had to be dropped."""
+
+    def __init__(self, exporter: Any, outages: Outages, **sizes: Any) -> None:
+        own: Any = OwnSpanExporter(exporter, outages)
+        super().__init__(own, **sizes)
+        own.belong_to(self._batch_processor)
+        self._own, self._kept = own, own._self_kept
+        self._listener = lambda _: outages.overflowed()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        before, hush.listener = hush.listener, self._listener
+        try:
+            super().on_end(span)
+            if self._kept:
+                self._own.make_room()
+        finally:
+            hush.listener = before
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        flushed = super().force_flush(timeout_millis)
+        self._own.send_kept()
+        return flushed
