@@ -82,7 +82,7 @@ OFF_THE_PATH = (
     *("emit.gauges.Gauges._sums", "emit.gauges.Gauges._schema_info"),
     # A pipeline of our own: test_pipeline_safety.py.
     *("emit.environment.", "emit.pipeline."),
-    "emit.log.warn_once",
+    *("emit.log.Notes.", "emit.log.warn_once"),
 )
 COUNTING = (
     *("emit.metrics.Metrics.count_error", "emit.log.Once.warn", "reporter.Reporter._report_error"),

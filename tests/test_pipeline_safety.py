@@ -25,7 +25,9 @@ from llm_cache_otel.later import later
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 
-ON_THE_PATH = ("emit.pipeline.", "emit.signals.", "emit.environment.problems")
+ON_THE_PATH = (
+    *("emit.log.Notes.", "emit.pipeline.", "emit.signals.", "emit.environment.problems"),
+)
 TRUSTED = {
     # What runs in a thread or finalizer of ours, and swallows whatever it calls.
     "emit.pipeline.ending.Ending._shut_down",
@@ -55,9 +57,9 @@ NOT_RUN_HERE = {
     "emit.pipeline.private.PrivateProviders.out_of_time",
     "emit.pipeline.private.PrivateProviders.pause",
     "emit.pipeline.private.PrivateProviders.resume",
-    "emit.log.warn_once",
-    "emit.pipeline.private.warn_of_failure",
-    "emit.signals.Route._warn_of_inherited_counts",
+    "emit.log.Notes.debug",
+    "emit.log.Notes.warn_once",
+    "emit.pipeline.private.note_failure",
 }
 NOT_RUN_HERE |= {name for name in FUNCTIONS if name.startswith("emit.pipeline.config_file.")}
 SABOTAGED = [

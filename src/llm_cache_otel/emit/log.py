@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from llm_cache_otel import forks
 
@@ -33,3 +33,23 @@ _once = Once()
 def warn_once(cause: Hashable, message: str) -> None:
     """`Once.warn`, of a whole process and those that are forked from it."""
     _once.warn(cause, message)
+
+
+class Notes:
+    """What is to be logged when no lock is held any more: a handler of the host's may call us."""
+
+    def __init__(self) -> None:
+        self._notes: list[Callable[[], None]] = []
+
+    def warn_once(self, cause: Hashable, message: str) -> None:
+        self._notes.append(lambda: warn_once(cause, message))
+
+    def info(self, message: str) -> None:
+        self._notes.append(lambda: logger.info("%s", message))
+
+    def debug(self, message: str, error: Exception) -> None:
+        self._notes.append(lambda: logger.debug("%s", message, exc_info=error))
+
+    def log(self) -> None:
+        for note in self._notes:
+            note()

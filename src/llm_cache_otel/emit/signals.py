@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry import metrics as metrics_api
@@ -16,17 +16,16 @@ from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.gauges import Inventory
-from llm_cache_otel.emit.log import logger, warn_once
+from llm_cache_otel.emit.log import Notes
 from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.pipeline.ending import wait_for_endings
-from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.emit.pipeline.flushing import flush_providers
 from llm_cache_otel.emit.pipeline.private import (
     NO_METRICS,
     NO_TRACES,
     import_pipeline,
+    note_failure,
     private_providers,
-    warn_of_failure,
 )
 from llm_cache_otel.emit.spans import Spans
 from llm_cache_otel.later import later
@@ -82,14 +81,12 @@ class Route:
 
     def prepare(self) -> None:
         """Have ready what the first call would wait for: providers, or the modules that ours take."""
-        missing: list[Signal] = []
-        if (self._tracer_provider or trace_api._TRACER_PROVIDER) is None:
-            missing.append("traces")
-        if (self._meter_provider or metrics_api._internal._METER_PROVIDER) is None:
-            missing.append("metrics")
-        for signal in missing:
-            import_pipeline(signal)
-        if not missing:
+        tracers, meters = self._chosen(trace_api._TRACER_PROVIDER, _global_meter_provider())
+        if tracers is None:
+            import_pipeline("traces")
+        if meters is None:
+            import_pipeline("metrics")
+        if tracers is not None and meters is not None:
             self.signals()
 
     @property
@@ -99,42 +96,59 @@ class Route:
         return signals if signals is not None and signals.are_ours else None
 
     def _resolve(self) -> Signals:
-        with _resolving:
-            before = self._signals
-            # Not get_tracer_provider(): with OTEL_PYTHON_TRACER_PROVIDER set it would install a global.
-            known = trace_api._TRACER_PROVIDER, metrics_api._internal._METER_PROVIDER
-            tracers, meters = self._providers(*known)
-            if before is None or before.spans.provider is not tracers:
-                logger.info("traces go to %s", _described(tracers))
-            if before is None or before.metrics.provider is not meters:
-                logger.info("metrics go to %s", _described(meters))
-            elif not before.are_ours:
-                self._warn_of_inherited_counts(meters)
-            signals = Signals(_spans(tracers), _metrics(meters), forks.generation)
-            signals.metrics.gauges.include(self._inventory)
-            self._signals, self._globals = signals, known
-            return signals
+        notes = Notes()
+        try:
+            with _resolving:
+                # Not get_tracer_provider(): where a variable names a provider, it would install a global.
+                known = trace_api._TRACER_PROVIDER, _global_meter_provider()
+                tracers, meters = self._providers(*self._chosen(*known), notes)
+                self._note_changes(tracers, meters, notes)
+                spans, metrics = _spans(tracers, notes), _metrics(meters, notes)
+                metrics.gauges.include(self._inventory)
+                signals = Signals(spans, metrics, forks.generation)
+                self._signals, self._globals = signals, known
+                return signals
+        finally:
+            notes.log()
 
-    def _providers(
-        self, global_tracers: Any, global_meters: Any
-    ) -> tuple[TracerProvider, MeterProvider]:
-        """A private one says where it comes from as the other signal does, where that is not ours."""
-        tracers = self._tracer_provider or global_tracers
-        meters = self._meter_provider or global_meters
-        private, timeout = private_providers(), self._exit_timeout
+    def _chosen(
+        self, tracers: TracerProvider | None, meters: MeterProvider | None
+    ) -> tuple[TracerProvider | None, MeterProvider | None]:
+        """The providers passed in, before these global ones."""
         return (
-            tracers or private.tracer_provider(_resource_of(meters), timeout),
-            meters or private.meter_provider(_resource_of(tracers), timeout),
+            tracers if self._tracer_provider is None else self._tracer_provider,
+            meters if self._meter_provider is None else self._meter_provider,
         )
 
-    def _warn_of_inherited_counts(self, meters: MeterProvider) -> None:
-        if hasattr(meters, "force_flush"):
-            warn_once(
+    def _providers(
+        self, tracers: TracerProvider | None, meters: MeterProvider | None, notes: Notes
+    ) -> tuple[TracerProvider, MeterProvider]:
+        """A private one says where it comes from as the other signal does, where that is not ours."""
+        private, timeout = private_providers(), self._exit_timeout
+        resources = _resource_of(tracers), _resource_of(meters)
+        if tracers is None:
+            tracers = private.tracer_provider(resources[1], timeout, notes)
+        if meters is None:
+            meters = private.meter_provider(resources[0], timeout, notes)
+        return tracers, meters
+
+    def _note_changes(self, tracers: object, meters: object, notes: Notes) -> None:
+        before = self._signals
+        if before is None or before.spans.provider is not tracers:
+            notes.info(f"traces go to {_described(tracers)}")
+        if before is None or before.metrics.provider is not meters:
+            notes.info(f"metrics go to {_described(meters)}")
+        elif not before.are_ours and hasattr(meters, "force_flush"):
+            notes.warn_once(
                 "inherited counts",
                 "This process was forked after calls were counted through the application's own meter "
                 "provider, and exports its parent's counts again. Set up OpenTelemetry in each process, "
                 "after the fork.",
             )
+
+
+def _global_meter_provider() -> MeterProvider | None:
+    return metrics_api._internal._METER_PROVIDER
 
 
 _resolving = forks.rlock()
@@ -143,25 +157,25 @@ _all_spans: WeakValueDictionary[int, Spans] = WeakValueDictionary()
 _all_metrics: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
 
 
-def _spans(provider: TracerProvider) -> Spans:
+def _spans(provider: TracerProvider, notes: Notes) -> Spans:
     spans = _all_spans.get(id(provider))
     if spans is None:
         try:
             spans = _all_spans[id(provider)] = Spans(provider)
         except Exception as error:
-            warn_of_failure("traces", error)
+            note_failure("traces", error, notes)
             return Spans(NO_TRACES)
         private_providers().end_with(spans, provider)
     return spans
 
 
-def _metrics(provider: MeterProvider) -> Metrics:
+def _metrics(provider: MeterProvider, notes: Notes) -> Metrics:
     metrics = _all_metrics.get(id(provider))
     if metrics is None:
         try:
             metrics = _all_metrics[id(provider)] = Metrics(provider)
         except Exception as error:
-            warn_of_failure("metrics", error)
+            note_failure("metrics", error, notes)
             return Metrics(NO_METRICS)
         private_providers().end_with(metrics, provider)
     return metrics

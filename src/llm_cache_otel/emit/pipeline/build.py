@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import (
 )
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
-from llm_cache_otel.emit.log import warn_once
+from llm_cache_otel.emit.log import Notes
 from llm_cache_otel.emit.pipeline.config_file import ConfigFile
 from llm_cache_otel.emit.pipeline.exporters import exporters, import_exporters
 from llm_cache_otel.emit.pipeline.fallbacks import (
@@ -51,16 +51,16 @@ class Pipeline:
         self.outages = Outages()
         self._bad = bad
 
-    def tracer_provider(self, resource: Resource | None) -> TracerProvider | None:
+    def tracer_provider(self, resource: Resource | None, notes: Notes) -> TracerProvider | None:
         """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
         built: TracerProvider | None
-        built = self._build(ConfigFile.tracer_provider, _tracer_provider, resource)
+        built = self._build(ConfigFile.tracer_provider, _tracer_provider, resource, notes)
         return built
 
-    def meter_provider(self, resource: Resource | None) -> MeterProvider | None:
+    def meter_provider(self, resource: Resource | None, notes: Notes) -> MeterProvider | None:
         """Metrics at intervals to the exporters of `OTEL_METRICS_EXPORTER`, by default OTLP."""
         built: MeterProvider | None
-        built = self._build(ConfigFile.meter_provider, _meter_provider, resource)
+        built = self._build(ConfigFile.meter_provider, _meter_provider, resource, notes)
         return built
 
     def _build(
@@ -68,6 +68,7 @@ class Pipeline:
         from_file: Callable[[ConfigFile, Resource, Outages], Any],
         from_variables: Callable[[Resource, Outages, AbstractSet[str]], Any],
         resource: Resource | None,
+        notes: Notes,
     ) -> Any:
         if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             return None
@@ -79,7 +80,7 @@ class Pipeline:
                 described = own or _as_instance(file.resource(), given=True)
                 return from_file(file, described, self.outages)
             except Exception as error:
-                warn_once(
+                notes.warn_once(
                     "OTEL_CONFIG_FILE",
                     f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
                     "variables.",

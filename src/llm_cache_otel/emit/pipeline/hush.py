@@ -10,8 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from llm_cache_otel.emit.log import logger
-
 
 class _Hush(threading.local, logging.Filter):
     """Hands a record to this thread's `listener`, or lets it pass where there is none."""
@@ -55,7 +53,7 @@ def hushed_sdk() -> Iterator[None]:
     detectors, nothing = logging.getLogger("opentelemetry.sdk.resources"), logging.Filter("nothing")
     detectors.addFilter(nothing)
     try:
-        with hushed(lambda record: logger.debug("while a pipeline was built: %s", record.msg)):
+        with hushed(lambda _: None):
             yield
     finally:
         detectors.removeFilter(nothing)

@@ -13,7 +13,7 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.environment import problems
-from llm_cache_otel.emit.log import logger, warn_once
+from llm_cache_otel.emit.log import Notes
 from llm_cache_otel.emit.pipeline.ending import Ending
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.emit.pipeline.hush import hushed_sdk
@@ -60,45 +60,53 @@ class PrivateProviders:
         if self._pipeline is not None:
             self._pipeline.outages.out_of_time()
 
-    def tracer_provider(self, resource: Resource | None, exit_timeout: float) -> TracerProvider:
+    def tracer_provider(
+        self, resource: Resource | None, exit_timeout: float, notes: Notes
+    ) -> TracerProvider:
         """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
-        provider: TracerProvider | None = self._provider("traces", resource, exit_timeout)
-        return provider or NO_TRACES
+        provider: TracerProvider | None
+        provider = self._provider("traces", resource, exit_timeout, notes)
+        return NO_TRACES if provider is None else provider
 
-    def meter_provider(self, resource: Resource | None, exit_timeout: float) -> MeterProvider:
+    def meter_provider(
+        self, resource: Resource | None, exit_timeout: float, notes: Notes
+    ) -> MeterProvider:
         """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
-        provider: MeterProvider | None = self._provider("metrics", resource, exit_timeout)
-        return provider or NO_METRICS
+        provider: MeterProvider | None
+        provider = self._provider("metrics", resource, exit_timeout, notes)
+        return NO_METRICS if provider is None else provider
 
-    def _provider(self, signal: Signal, resource: Resource | None, exit_timeout: float) -> Any:
+    def _provider(
+        self, signal: Signal, resource: Resource | None, exit_timeout: float, notes: Notes
+    ) -> Any:
         with self._lock:
             key = (signal, resource)
             if key not in self._built:
                 self._built[key] = None, None
                 try:
-                    provider = self._build(signal, resource)
+                    provider = self._build(signal, resource, notes)
                     if provider is not None:
                         self._built[key] = (
                             provider,
                             Ending(provider, exit_timeout, self.out_of_time),
                         )
                 except Exception as error:
-                    warn_of_failure(signal, error)
+                    note_failure(signal, error, notes)
             return self._built[key][0]
 
-    def _build(self, signal: Signal, resource: Resource | None) -> Any:
+    def _build(self, signal: Signal, resource: Resource | None, notes: Notes) -> Any:
         with hushed_sdk():
             if self._pipeline is None:
                 found = problems(os.environ)
                 for problem in found:
-                    warn_once(problem.variable, problem.text)
+                    notes.warn_once(problem.variable, problem.text)
                 # Imported here, for with a variable's bad value the SDK can't be.
                 from llm_cache_otel.emit.pipeline.build import Pipeline
 
                 self._pipeline = Pipeline({problem.variable for problem in found})
             traces = signal == "traces"
             build = self._pipeline.tracer_provider if traces else self._pipeline.meter_provider
-            return build(resource)
+            return build(resource, notes)
 
     def is_one(self, provider: object) -> bool:
         return any(ours is provider for ours, _ in self._built.copy().values())
@@ -124,14 +132,14 @@ def import_pipeline(signal: Signal) -> None:
         import_exporters(signal)
 
 
-def warn_of_failure(signal: Signal, error: Exception) -> None:
+def note_failure(signal: Signal, error: Exception, notes: Notes) -> None:
     # The message may quote what the variables hold, headers among them.
-    warn_once(
+    notes.warn_once(
         (signal, type(error)),
         f"llm-cache-otel can't export {signal} ({type(error).__qualname__}), and goes on without them. "
         "`llm-cache-otel doctor` finds out why; the logger's DEBUG level has the details.",
     )
-    logger.debug("building the pipeline for %s failed", signal, exc_info=error)
+    notes.debug(f"there is no provider for {signal}", error)
 
 
 _lock = forks.lock()
