@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry import metrics as metrics_api
@@ -19,10 +19,10 @@ from llm_cache_otel.emit.gauges import Inventory
 from llm_cache_otel.emit.log import Notes
 from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.pipeline.ending import wait_for_endings
+from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.emit.pipeline.flushing import flush_providers
 from llm_cache_otel.emit.pipeline.private import (
-    NO_METRICS,
-    NO_TRACES,
+    NOWHERE,
     import_pipeline,
     note_failure,
     private_providers,
@@ -31,6 +31,7 @@ from llm_cache_otel.emit.spans import Spans
 from llm_cache_otel.later import later
 
 P = TypeVar("P")
+S = TypeVar("S", Spans, Metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ class Route:
                 known = trace_api._TRACER_PROVIDER, _global_meter_provider()
                 tracers, meters = self._providers(*self._chosen(*known), notes)
                 self._note_changes(tracers, meters, notes)
-                spans, metrics = _spans(tracers, notes), _metrics(meters, notes)
+                spans = _speaker(_all_spans, Spans, tracers, "traces", notes)
+                metrics = _speaker(_all_metrics, Metrics, meters, "metrics", notes)
                 metrics.gauges.include(self._inventory)
                 signals = Signals(spans, metrics, forks.generation)
                 self._signals, self._globals = signals, known
@@ -127,9 +129,9 @@ class Route:
         private, timeout = private_providers(), self._exit_timeout
         resources = _resource_of(tracers), _resource_of(meters)
         if tracers is None:
-            tracers = private.tracer_provider(resources[1], timeout, notes)
+            tracers = private.provider("traces", resources[1], timeout, notes)
         if meters is None:
-            meters = private.meter_provider(resources[0], timeout, notes)
+            meters = private.provider("metrics", resources[0], timeout, notes)
         return tracers, meters
 
     def _note_changes(self, tracers: object, meters: object, notes: Notes) -> None:
@@ -152,33 +154,27 @@ def _global_meter_provider() -> MeterProvider | None:
 
 
 _resolving = forks.rlock()
-# Whatever is said through one provider is said by one of these, for as long as somebody uses it.
+# Whatever is said through a provider is said by one of these, for as long as somebody uses it.
 _all_spans: WeakValueDictionary[int, Spans] = WeakValueDictionary()
 _all_metrics: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
 
 
-def _spans(provider: TracerProvider, notes: Notes) -> Spans:
-    spans = _all_spans.get(id(provider))
-    if spans is None:
+def _speaker(
+    all_speakers: WeakValueDictionary[int, S],
+    kind: Callable[[Any], S],
+    provider: Any,
+    signal: Signal,
+    notes: Notes,
+) -> S:
+    speaker = all_speakers.get(id(provider))
+    if speaker is None:
         try:
-            spans = _all_spans[id(provider)] = Spans(provider)
+            speaker = all_speakers[id(provider)] = kind(provider)
         except Exception as error:
-            note_failure("traces", error, notes)
-            return Spans(NO_TRACES)
-        private_providers().end_with(spans, provider)
-    return spans
-
-
-def _metrics(provider: MeterProvider, notes: Notes) -> Metrics:
-    metrics = _all_metrics.get(id(provider))
-    if metrics is None:
-        try:
-            metrics = _all_metrics[id(provider)] = Metrics(provider)
-        except Exception as error:
-            note_failure("metrics", error, notes)
-            return Metrics(NO_METRICS)
-        private_providers().end_with(metrics, provider)
-    return metrics
+            note_failure(signal, error, notes)
+            return kind(NOWHERE[signal])
+        private_providers().end_with(speaker, provider)
+    return speaker
 
 
 def flush_routes(routes: Iterable[Route], timeout: float) -> bool:
@@ -213,7 +209,7 @@ def _resource_of(provider: object) -> Resource | None:
 
 
 def _described(provider: object) -> str:
-    if any(provider is nowhere for nowhere in (NO_TRACES, NO_METRICS)):
+    if any(provider is nowhere for nowhere in NOWHERE.values()):
         return "nowhere, as the OTEL_* variables say"
     if private_providers().is_one(provider):
         return "a pipeline of llm-cache-otel's own, as the OTEL_* variables say"

@@ -7,9 +7,9 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.trace import NoOpTracerProvider, TracerProvider
+from opentelemetry.trace import NoOpTracerProvider
 
 from llm_cache_otel import forks
 from llm_cache_otel.emit.environment import problems
@@ -22,8 +22,8 @@ from llm_cache_otel.later import later
 if TYPE_CHECKING:
     from llm_cache_otel.emit.pipeline.build import Pipeline
 
-NO_TRACES = NoOpTracerProvider()
-NO_METRICS = NoOpMeterProvider()
+NOWHERE: dict[Signal, Any] = {"traces": NoOpTracerProvider(), "metrics": NoOpMeterProvider()}
+"""Providers to say something through where there is nothing to export to."""
 
 _PATIENCE = 0.5
 """Seconds that a fork may wait for a pipeline that is being built."""
@@ -60,29 +60,14 @@ class PrivateProviders:
         if self._pipeline is not None:
             self._pipeline.outages.out_of_time()
 
-    def tracer_provider(
-        self, resource: Resource | None, exit_timeout: float, notes: Notes
-    ) -> TracerProvider:
-        """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
-        provider: TracerProvider | None
-        provider = self._provider("traces", resource, exit_timeout, notes)
-        return NO_TRACES if provider is None else provider
-
-    def meter_provider(
-        self, resource: Resource | None, exit_timeout: float, notes: Notes
-    ) -> MeterProvider:
-        """Described by `resource`, or by the `OTEL_*` variables where that is `None`."""
-        provider: MeterProvider | None
-        provider = self._provider("metrics", resource, exit_timeout, notes)
-        return NO_METRICS if provider is None else provider
-
-    def _provider(
+    def provider(
         self, signal: Signal, resource: Resource | None, exit_timeout: float, notes: Notes
     ) -> Any:
+        """A tracer provider or a meter provider, described by `resource` or else by the variables."""
         with self._lock:
             key = (signal, resource)
             if key not in self._built:
-                self._built[key] = None, None
+                self._built[key] = NOWHERE[signal], None
                 try:
                     provider = self._build(signal, resource, notes)
                     if provider is not None:
@@ -109,7 +94,7 @@ class PrivateProviders:
             return build(resource, notes)
 
     def is_one(self, provider: object) -> bool:
-        return any(ours is provider for ours, _ in self._built.copy().values())
+        return any(ours is provider for ours, ending in self._built.copy().values() if ending)
 
     def end_with(self, speaker: object, provider: object) -> None:
         """Shut `provider` down, if it is one of ours, when nothing holds `speaker` any more."""
