@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry.trace import get_current_span
+from support.programs import environment
 from support.recording import Recording
+from support.stage import Stage
 
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
@@ -29,6 +31,12 @@ def provider(simulated_provider: SimulatedProvider) -> Iterator[SimulatedProvide
     yield simulated_provider
     simulated_provider.cues.clear()
     simulated_provider.cues.default = Cue()
+
+
+@pytest.fixture(scope="session")
+def stage(simulated_provider: SimulatedProvider) -> Iterator[Stage]:
+    with Stage(environment(simulated_provider)) as stage:
+        yield stage
 
 
 @pytest.fixture

@@ -66,21 +66,19 @@ def _start(*arguments: str, variables: dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 60, told: str = "") -> tuple[str, str]:
+def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[str, str]:
     """What it wrote to stdout and stderr, once it and every process it made has ended."""
     try:
-        return process.communicate(told, timeout=timeout)
+        return process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGABRT)  # each writes where its threads are
         out, errors = process.communicate()
         raise AssertionError(f"it hangs\n{out}\n{errors}") from None
 
 
-def output_of(
-    process: subprocess.Popen[str], timeout: float = 60, told: str = ""
-) -> tuple[str, str]:
-    """What it wrote to stdout and stderr, having been told something on stdin, once it has ended well."""
-    out, errors = ended(process, timeout, told)
+def output_of(process: subprocess.Popen[str], timeout: float = 60) -> tuple[str, str]:
+    """What it wrote to stdout and stderr, once it has ended well."""
+    out, errors = ended(process, timeout)
     assert process.returncode == 0, errors
     return out, errors
 

@@ -57,6 +57,11 @@ class Scene:
     def all_counted(self) -> bool:
         return sum(outcomes(self.collector.receiver).values()) == len(self.called)
 
+    def traced(self) -> set[str]:
+        """Ids of the calls' spans that have arrived: some twice, where an answer did not make it back."""
+        spans = self.collector.receiver.spans
+        return {span.span_id for span in spans if span.name.startswith("create")}
+
     def logged(self, level: str, within: float = 20) -> list[tuple[str, str, str]]:
         """What was logged until something of this level was."""
         records: list[tuple[str, str, str]] = []
