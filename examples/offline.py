@@ -19,8 +19,10 @@ def openai_or_simulated() -> Iterator[None]:
     if os.environ.get("OPENAI_API_KEY"):
         yield
         return
-    print("No OPENAI_API_KEY is set: a simulated provider answers, with values that are made up.")
     with _simulated_provider() as provider:
+        print(
+            "No OPENAI_API_KEY is set: a simulated provider answers, with values that are made up."
+        )
         os.environ["OPENAI_API_KEY"] = "simulated"
         os.environ["OPENAI_BASE_URL"] = provider.openai_url
         try:
@@ -30,8 +32,13 @@ def openai_or_simulated() -> Iterator[None]:
 
 
 def _simulated_provider() -> SimulatedProvider:
-    from llm_cache_otel.cli.simulate import SimulatedProvider  # pip install 'llm-cache-otel[cli]'
-
+    try:
+        from llm_cache_otel.cli.simulate import SimulatedProvider
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"The simulated provider needs {error.name} as well: from the clone, "
+            "pip install -c constraints.txt '.[cli]', or else set OPENAI_API_KEY."
+        ) from None
     try:
         return SimulatedProvider(latency=0.2, port=_PORT)
     except OSError:  # taken, perhaps by another example

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry.trace import get_current_span
-from support.programs import environment
+from support.programs import environment, unmeasured
 from support.recording import Recording
 from support.stage import Stage
 
@@ -35,7 +35,7 @@ def provider(simulated_provider: SimulatedProvider) -> Iterator[SimulatedProvide
 
 @pytest.fixture(scope="session")
 def stage(simulated_provider: SimulatedProvider) -> Iterator[Stage]:
-    with Stage(environment(simulated_provider)) as stage:
+    with Stage(unmeasured(environment(simulated_provider))) as stage:
         yield stage
 
 

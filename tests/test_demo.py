@@ -171,6 +171,8 @@ def test_nobody_listening_is_said() -> None:
     assert (demo.returncode, demo.stderr) == (1, "")
     assert f"Not everything could be sent to {endpoint}" in said(demo.stdout)
     assert "Connection refused" in demo.stdout
+    assert "memory cache" in demo.stdout
+    assert "disk cache" not in demo.stdout, "what was not begun has no progress"
 
 
 def test_a_refusal_is_said() -> None:
@@ -245,7 +247,21 @@ def test_what_is_not_installed_is_said() -> None:
     command = run("demo", command=(sys.executable, "-c", hidden))
     assert (command.returncode, command.stdout) == (2, "")
     assert command.stderr.count("\n") == 1
-    assert "pip install 'llm-cache-otel[cli]'" in command.stderr
+    assert "from the clone: pip install -c constraints.txt '.[cli]'" in command.stderr
+
+
+def test_what_an_example_needs_is_said() -> None:
+    hidden = (
+        "import sys; sys.modules['starlette'] = None; import offline\n"
+        "with offline.openai_or_simulated(): pass"
+    )
+    examples = str(Path(__file__).parent.parent / "examples")
+    command = (sys.executable, "-c", hidden)
+    example = run(command=command, environment={"PYTHONPATH": examples})
+    assert (example.returncode, example.stdout) == (1, "")
+    assert example.stderr.count("\n") == 1
+    assert "needs starlette" in example.stderr
+    assert "from the clone, pip install -c constraints.txt '.[cli]'" in example.stderr
 
 
 def shown(view: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -39,6 +40,7 @@ HTTP = {f"{OTLP}PROTOCOL": "http/protobuf"}
 NAMED = {"OTEL_SERVICE_NAME": "shop"}
 TRACES_ONLY = {"OTEL_METRICS_EXPORTER": "none"}
 NOW = datetime.now(UTC)
+RULE = "──"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def doctor(
 
 
 def said(output: str) -> str:
-    return " ".join(output.split())
+    return " ".join(re.sub("─+", RULE, output).split())
 
 
 def check(*cases: Case) -> None:
@@ -185,6 +187,34 @@ def grpc_server(
         server.stop(None).wait()
 
 
+@contextmanager
+def http_2_server(status: int) -> Iterator[str]:
+    """Answers the first request of every connection over HTTP/2 that is not gRPC."""
+    fields = {404: b"\x8d", 500: b"\x8e"}  # :status, in HPACK's static table
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+            self.wfile.write(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+            while head := self.rfile.read(9):
+                self.rfile.read(int.from_bytes(head[:3], "big"))
+                if head[3] == 1:  # the request's headers: answered by headers that end the stream
+                    self.wfile.write(bytes((0, 0, 1, 1, 5)) + head[5:] + fields[status])
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads, block_on_close = True, False
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
 class Authority:
     """Certificates for servers on 127.0.0.1, and the file with which they are trusted."""
 
@@ -277,7 +307,9 @@ def test_the_wrong_protocol_or_port(shared: OtlpReceiver) -> None:
             (
                 f"{grpc_at} speaks grpc, but was sent http/protobuf",
                 f"Set {OTLP}PROTOCOL=grpc, or {OTLP}TRACES_ENDPOINT=http://127.0.0.1:4318/v1/traces.",
+                "the answer is no HTTP/1.1",
             ),
+            never=("BadStatusLine",),
         ),
         Case(
             {ENDPOINT: grpc_at},
@@ -296,7 +328,27 @@ def test_the_wrong_protocol_or_port(shared: OtlpReceiver) -> None:
         ),
         Case(
             {**HTTP, ENDPOINT: http_at},
-            ("without http:// or https://", "What is wrong", "Nothing could be sent"),
+            (
+                f"What is wrong {RULE} ! traces and metrics: {ENDPOINT} is '{http_at}', without http://",
+            ),
+            never=("Nothing could be sent",),
+        ),
+        Case(
+            {ENDPOINT: f"http://user:pass-word@{grpc_at}"},
+            (
+                f"What is wrong {RULE} ! traces and metrics: {ENDPOINT} is 'http://***@{grpc_at}'",
+                "with a user, which gRPC takes for the host",
+            ),
+            never=("takes no more for now", "user:", "pass-word"),
+        ),
+        Case(
+            {
+                ENDPOINT: grpc_at,
+                **HTTP,
+                f"{OTLP}METRICS_ENDPOINT": shared.grpc_endpoint,
+                f"{OTLP}METRICS_PROTOCOL": "grpc",
+            },
+            (f"! traces: {ENDPOINT} is '{grpc_at}', without http://", "metrics accepted"),
         ),
     )
 
@@ -468,6 +520,31 @@ def test_refusals_over_grpc() -> None:
         )
 
 
+def test_what_speaks_http_2_and_no_grpc() -> None:
+    no_pipeline = "unknown service opentelemetry.proto.collector.metrics.v1.MetricsService"
+    with (
+        http_2_server(404) as not_found,
+        http_2_server(500) as fails,
+        grpc_server(grpc.StatusCode.UNIMPLEMENTED, no_pipeline) as collector,
+    ):
+        check(
+            Case(
+                each({ENDPOINT: not_found}, {ENDPOINT: collector}),
+                (
+                    "with status: 404): no OTLP/gRPC receiver answers there, but another server",
+                    f"Correct host and port in {OTLP}TRACES_ENDPOINT",
+                    f"({no_pipeline}): it takes no metrics over gRPC",
+                    "Add otlp to service.pipelines.metrics.receivers",
+                ),
+                never=("service.pipelines.traces",),
+            ),
+            Case(
+                {ENDPOINT: fails, **TRACES_ONLY},
+                ("with status: 500): no OTLP/gRPC receiver answers there",),
+            ),
+        )
+
+
 def test_refusals_over_http() -> None:
     refusals: Mapping[int, tuple[str, ...]] = {
         301: ("it redirects to https://elsewhere/", "so that everything is lost"),
@@ -545,6 +622,7 @@ def test_the_clock() -> None:
         http_server(skew=timedelta(hours=-1)) as behind,
         grpc_server(metadata=(("date", format_datetime(NOW + timedelta(hours=2))),)) as ahead,
         grpc_server() as without,
+        http_server() as near,
     ):
         late = "This machine's clock is 3,6\\d\\d s ahead of the receiver's."
         done = doctor({ENDPOINT: behind, **HTTP})
@@ -553,6 +631,12 @@ def test_the_clock() -> None:
         check(
             Case({ENDPOINT: ahead}, ("s behind the receiver's", "Set the clock"), 0),
             Case({ENDPOINT: without}, ("this machine's clock: not compared",), 0),
+            Case(
+                {ENDPOINT: near, **HTTP},
+                ("this machine's clock: agrees with the receiver's",),
+                0,
+                never=("Set the clock",),
+            ),
         )
 
 
@@ -591,13 +675,28 @@ def test_what_is_switched_off_or_goes_elsewhere(shared: OtlpReceiver, tmp_path: 
     file = tmp_path / "otel.yaml"
     file.write_text("file_format: '1.0'")
     check(
-        Case({"OTEL_SDK_DISABLED": "true"}, ("nothing is sent at all", "Nothing is sent over"), 0),
+        Case(
+            {"OTEL_SDK_DISABLED": "true"},
+            (
+                "exporter none, nothing is exported OTEL_SDK_DISABLED",
+                "nothing is sent at all",
+                "Nothing is sent over",
+            ),
+            0,
+            never=("otlp  ",),
+        ),
+        Case(
+            {ENDPOINT: shared.grpc_endpoint, "OTEL_TRACES_EXPORTER": "console"},
+            ("A metric is sent, and 5 s", "Look for the metric llm_cache_otel.doctor.tests of"),
+            0,
+            never=("A span", "the span"),
+        ),
         Case(
             {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "none"},
             ("exporter, traces console OTEL_TRACES_EXPORTER", "Nothing is sent over OTLP"),
             0,
         ),
-        Case({"OTEL_CONFIG_FILE": str(file)}, ("OTEL_CONFIG_FILE",)),
+        Case({"OTEL_CONFIG_FILE": str(file)}, ("exporter what the file says OTEL_CONFIG_FILE",)),
         Case(
             {ENDPOINT: shared.grpc_endpoint, "OTEL_TRACES_SAMPLER": "always_off"},
             ("traces that begin in this program are not sent",),
@@ -658,6 +757,18 @@ def test_what_is_wrong_comes_last_and_fits(columns: int, shared: OtlpReceiver) -
     assert "What is wrong" in last
     assert "speaks http/protobuf, but was sent grpc" in said(last)
     assert "Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in said(last)
+
+
+def test_what_can_be_copied_is_never_folded() -> None:
+    """Lines longer than a terminal is wide are left to the terminal."""
+    path = "/a-path-that/is-longer/than/a-terminal/is-wide/and-has-to/be-copied"
+    traces = f"http://127.0.0.1:{free_port()}{path}"
+    environment = {f"{OTLP}TRACES_ENDPOINT": traces, f"{OTLP}TRACES_PROTOCOL": "http/protobuf"}
+    environment |= {"OTEL_METRICS_EXPORTER": "none", "OTEL_SERVICE_NAME": ""}
+    lines = [line.split() for line in doctor(environment, columns=80).stdout.splitlines()]
+    assert ["endpoint,", "traces", traces] in lines
+    assert [f"{OTLP}TRACES_ENDPOINT"] in lines
+    assert any(line[0] == "service.name" and line[-1] == "default" for line in lines if line)
 
 
 @pytest.mark.parametrize("timeout", ["0", "soon"])

@@ -132,7 +132,6 @@ MINDED: list[tuple[str, str | None, Mapping[str, str]]] = [
     ("OTEL_BSP_SCHEDULE_DELAY", "", {}),
     ("OTEL_BSP_EXPORT_TIMEOUT", "30s", {}),
     ("OTEL_BSP_MAX_QUEUE_SIZE", "1e3", {}),
-    ("OTEL_BSP_MAX_QUEUE_SIZE", "100", {}),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", {}),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "3000", {}),
     ("OTEL_METRIC_EXPORT_INTERVAL", "0", {}),

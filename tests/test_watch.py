@@ -27,6 +27,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from llm_cache_otel.cli.doctor.telemetry import METRIC, SPAN
 from llm_cache_otel.cli.received import Histogram, Point, ReceivedMetrics, ReceivedSpan
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.cli.store import MOST_SPANS
@@ -213,7 +214,7 @@ def test_numbers_and_trees_of_two_processes_live(
     with program(provider, over_grpc) as ask:
         ask("Ada Ada Ada")
         watch.shows(
-            r"^hit rate  66\.7% .*1 process   spans .*(now|ago)   metrics .*(now|ago)$",
+            r"^hit rate  66\.7% .*1 process of unknown_service\S*   spans .*(now|ago)   metrics .*(now|ago)$",
             r"^memory  hit +2 +66\.7%",
             r"^memory  miss +1 ",
             r"^memory entries +1 of at most 128",
@@ -253,7 +254,7 @@ def test_sigterm_restores_the_terminal(terminal: Callable[..., Terminal]) -> Non
 
 def test_once_in_a_terminal(terminal: Callable[..., Terminal], provider: SimulatedProvider) -> None:
     watch = terminal("--once", *FREE, rows=60)
-    watch.shows("Ctrl-C ends this")
+    watch.shows("^Ends when it has arrived, or if nothing has after 60 seconds")
     over_grpc, _ = exports(watch.text)
     with program(provider, over_grpc) as ask:
         ask("Ada Ada")
@@ -288,7 +289,7 @@ def test_what_is_piped_is_printed_once(provider: SimulatedProvider) -> None:
     with piped() as watch:
         assert watch.stderr is not None
         said = ""
-        while "Ctrl-C ends this" not in said:
+        while "Ends when" not in said:
             said += watch.stderr.readline()
         with program(provider, exports(Text.from_ansi(said).plain)[1]) as ask:
             ask("Ada Ada Ada Ada")
@@ -300,9 +301,14 @@ def test_what_is_piped_is_printed_once(provider: SimulatedProvider) -> None:
 
 
 def test_nothing_arriving_is_said() -> None:
-    with piped("--timeout=1") as watch:
+    with piped("--timeout=3") as watch:
+        assert watch.stderr is not None
+        while "Ends when" not in watch.stderr.readline():
+            pass
+        began = time.monotonic()
         output, errors = watch.communicate(timeout=PATIENCE)
         assert (watch.returncode, output) == (1, "")
+        assert time.monotonic() - began < 5.5, "it is waited for once"
     advice = errors.partition("Nothing of llm-cache-otel has arrived.")[2]
     for check in ("instrument(client)", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SDK_DISABLED"):
         assert check in advice
@@ -338,7 +344,8 @@ def test_the_standard_ports_are_the_defaults() -> None:
         check=True,
     )
     for option, port in (("--grpc-port", 4317), ("--http-port", 4318)):
-        assert re.search(rf"{option}[^-]+\[default: {port}\]", done.stdout)
+        assert re.search(rf"{option} +PORT [^-]+\[default: {port}\]", done.stdout)
+    assert not re.search("<|int range|bool", done.stdout.replace("<=", "")), "types are Python's"
 
 
 def attributes(**values: str) -> list[KeyValue]:
@@ -540,6 +547,66 @@ def test_it_never_overflows(sent: str, columns: int, rows: int) -> None:
     assert all(cell_len(line) <= columns for line in shown)
     if sent == "one huge trace" and columns > 30:
         assert shown[-1] == "… more of this trace"
+
+
+def printed(*sent: ReceivedSpan, width: int = 100, height: int | None = None) -> str:
+    console = Console(width=width, file=io.StringIO())
+    watched = Watched(sent, ReceivedMetrics(()))
+    console.print(Display(watched, ("spans now", "no metrics yet"), height=height))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_traces_that_are_not_printed_are_counted() -> None:
+    assert printed(*many(20, 1)).endswith("… and 4 earlier traces\n")
+    assert printed(*many(17, 1)).endswith("… and 1 earlier trace\n")
+    assert "earlier" not in printed(*many(16, 1))
+    assert "earlier" not in printed(*many(99, 1), height=30)
+
+
+def of_service(name: str, process: str) -> ReceivedSpan:
+    return span("a", resource={"service.name": name, "service.instance.id": process})
+
+
+@pytest.mark.parametrize(
+    ("services", "width", "said"),
+    [
+        (["shop"], 100, "  1 process of shop   spans now"),
+        (["worker", "shop", "shop"], 100, "  3 processes of shop and worker   spans now"),
+        (["a", "c", "b"], 100, "  3 processes of a, b and c   spans now"),
+        (["x" * 99], 80, "  1 process of xxxxxxxxxxxxxxxxx…   spans now"),
+        (["shop"], 60, "  1 process   spans now"),
+        (["a\x1b[2J[red]"], 100, "  1 process of a�[2J[red]   spans now"),
+    ],
+)
+def test_services_are_named_where_there_is_room(services: list[str], width: int, said: str) -> None:
+    sent = [of_service(name, str(process)) for process, name in enumerate(services)]
+    head = printed(*sent, width=width).partition("\n")[0]
+    assert re.search(rf"\S {{2,}}{re.escape(said.strip())}   no metrics yet *$", head), head
+
+
+def test_the_doctors_tests_are_nothing_to_show() -> None:
+    tests = [span(SPAN, resource={"service.instance.id": str(process)}) for process in range(9)]
+    point = Point(METRIC, "", {}, {"service.instance.id": "9"}, OURS, 1, 2, 1)
+    watched = Watched(tests, ReceivedMetrics((point,)))
+    assert watched.doctor_came
+    assert (watched.processes, watched.newest_span, watched.newest_point) == (0, None, None)
+    assert (watched.traces, watched.other_spans, watched.other_series) == ([], 0, 0)
+    assert not Watched([call("hit")], ReceivedMetrics(())).doctor_came
+    assert Watched([*tests, call("hit", "a")], ReceivedMetrics((point,))).processes == 1
+
+
+def test_that_the_doctors_test_arrived_is_said(terminal: Callable[..., Terminal]) -> None:
+    watch = terminal()
+    watch.shows("^Ctrl-C ends this")
+    over_grpc, _ = exports(watch.text)
+    doctor = subprocess.run(
+        [*WATCH[:-1], "doctor"], env=environment(**over_grpc), capture_output=True, check=False
+    )
+    assert doctor.returncode == 0, doctor.stdout
+    watch.shows("^Waiting for telemetry", "^The doctor's test has arrived", "^Ctrl-C ends this")
+    assert "have come" not in watch.text
+    watch.type(b"\x03")
+    assert watch.end() == (0, "")
 
 
 def test_the_newest_trace_comes_first_and_whole() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -12,18 +13,32 @@ generation = 0
 """How many forks lie between this process and the one that imported this package. What was made in
 another generation belongs to a parent."""
 
+was_disturbed = False
+"""Whether this process was forked while something could not be paused."""
+
+_PATIENCE = 1.0
+"""Seconds that a fork may wait until all is quiet."""
+
 
 class Pausing(Protocol):
     """What must not be at work in another thread while this process forks."""
 
-    def pause(self) -> None: ...
+    def pause(self, deadline: float) -> bool:
+        """Whether it rests by `deadline`, a time of `time.monotonic`."""
+        ...
 
     def resume(self) -> None: ...
+
+    def end(self) -> None:
+        """In the child: it is a parent's."""
+        ...
 
 
 _locks: WeakSet[Any] = WeakSet()
 _pausing: WeakSet[Pausing] = WeakSet()
 _paused: list[Pausing] = []
+_disturbed = False
+_depth = 0
 
 
 def lock() -> threading.Lock:
@@ -45,32 +60,47 @@ def pause_for_forks(pausing: Pausing) -> None:
     _pausing.add(pausing)
 
 
-_forking = lock()
+_forking = rlock()
 
 
 def _pause() -> None:
+    global _depth, _disturbed  # noqa: PLW0603
     _forking.acquire()
-    _paused[:] = _pausing
-    for pausing in _paused:
+    _depth += 1
+    if _depth > 1:  # a signal's handler forks, in the middle of this
+        return
+    deadline = time.monotonic() + _PATIENCE
+    _disturbed = False
+    for pausing in list(_pausing):
         with contextlib.suppress(Exception):
-            pausing.pause()
+            if pausing.pause(deadline):
+                _paused.append(pausing)
+            else:
+                _disturbed = True
 
 
 def _resume() -> None:
-    for pausing in _paused:
-        with contextlib.suppress(Exception):
-            pausing.resume()
-    _paused.clear()
+    global _depth  # noqa: PLW0603
+    _depth -= 1
+    if _depth == 0:
+        while _paused:
+            with contextlib.suppress(Exception):
+                _paused.pop().resume()
     _forking.release()
 
 
 def _begin_anew() -> None:
-    global generation  # noqa: PLW0603
+    global generation, was_disturbed, _depth  # noqa: PLW0603
     generation += 1
-    _paused.clear()
-    _pausing.clear()  # a parent's
+    was_disturbed, _depth = _disturbed, 0
     for held in list(_locks):
         held._at_fork_reinit()  # as the standard library does with its own
+    _paused.clear()
+    inherited = list(_pausing)
+    _pausing.clear()
+    for pausing in inherited:
+        with contextlib.suppress(Exception):
+            pausing.end()
 
 
 if hasattr(os, "register_at_fork"):

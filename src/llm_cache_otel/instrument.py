@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -90,7 +92,7 @@ def flush(timeout: float = 5.0) -> bool:
     number: object = timeout
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
-    return _reporters.flush(timeout)
+    return _reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
 
 
 def _check_arguments(
@@ -163,7 +165,8 @@ class _Reporters:
 
     def __init__(self) -> None:
         self._lock = forks.rlock()
-        self._made: dict[tuple[object, ...], Reporter] = {}
+        # Weak, for the clients hold theirs: providers that nobody uses any more are let go.
+        self._made: WeakValueDictionary[tuple[object, ...], Reporter] = WeakValueDictionary()
 
     def get(
         self,
@@ -173,9 +176,10 @@ class _Reporters:
     ) -> Reporter:
         with self._lock:
             key = (id(tracer_provider), id(meter_provider), settings)
-            if key not in self._made:
-                self._made[key] = Reporter(tracer_provider, meter_provider, settings)
-            reporter = self._made[key]
+            reporter = self._made.get(key)
+            if reporter is None:
+                reporter = Reporter(tracer_provider, meter_provider, settings)
+                self._made[key] = reporter
         reporter.route.prepare()
         return reporter
 

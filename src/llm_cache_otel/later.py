@@ -37,12 +37,12 @@ class Later:
                 return
             if self._generation is None:
                 atexit.register(self.wait, _EXIT_TIMEOUT)
-            self._queue = SimpleQueue()
-            self._generation = forks.generation
+            queue: SimpleQueue[Work] = SimpleQueue()
             thread = threading.Thread(
-                target=self._run, args=(self._queue,), name="llm_cache_otel-later", daemon=True
+                target=self._run, args=(queue,), name="llm_cache_otel-later", daemon=True
             )
             thread.start()
+            self._queue, self._generation = queue, forks.generation
 
     def put(self, work: Work) -> None:
         """Have `work` done; it guards itself."""

@@ -26,7 +26,7 @@ def _checked_salt(value: Any) -> str:
 def _checked_seconds(value: Any) -> float:
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if isinstance(value, bool) or not 0 <= seconds <= 3600:
         raise ValueError("must be a number of seconds from 0 to 3600, for example 2.0")
@@ -80,9 +80,8 @@ def _resolve(
         try:
             return check(argument)
         except ValueError as error:
-            raise ValueError(
-                f"Settings({name}=...) {error}; got {type(argument).__name__}"
-            ) from None
+            shown = argument if isinstance(argument, (int, float)) else type(argument).__name__
+            raise ValueError(f"Settings({name}=...) {error}; got {shown}") from None
     variable = _PREFIX + name.upper()
     value = environment.get(variable)
     if value:

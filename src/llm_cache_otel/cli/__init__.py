@@ -17,7 +17,7 @@ def main() -> None:
     if missing:
         print(
             f"llm-cache-otel: the commands need {', '.join(missing)} as well. "
-            "Get everything with: pip install 'llm-cache-otel[cli]'",
+            "Get everything with, from the clone: pip install -c constraints.txt '.[cli]'",
             file=sys.stderr,
         )
         sys.exit(2)

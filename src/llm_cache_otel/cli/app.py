@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from llm_cache_otel._version import __version__
 
+_FLAG = ""
+"""The metavar of an option that takes no value, in place of its type."""
+
+
+class _Group(TyperGroup):
+    def get_help_option(self, ctx: Any) -> Any:
+        return _as_flag(super().get_help_option(ctx))
+
+
+class _Command(TyperCommand):
+    def get_help_option(self, ctx: Any) -> Any:
+        return _as_flag(super().get_help_option(ctx))
+
+
+def _as_flag(option: Any) -> Any:
+    option.metavar = _FLAG
+    return option
+
+
 app = typer.Typer(
+    cls=_Group,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -27,15 +48,24 @@ def llm_cache_otel(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version",
+            metavar=_FLAG,
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version.",
+        ),
     ] = False,
 ) -> None:
     """Hits, misses and savings of cached LLM calls, over OpenTelemetry."""
 
 
-@app.command()
+@app.command(cls=_Command)
 def demo(
-    calls: Annotated[int, typer.Option(min=10, max=100_000, help="How many calls to make.")] = 300,
+    calls: Annotated[
+        int,
+        typer.Option(metavar="INTEGER", min=10, max=100_000, help="How many calls to make."),
+    ] = 300,
 ) -> None:
     """Make cached calls of a simulated provider, and show what telemetry arrives.
 
@@ -47,11 +77,14 @@ def demo(
     raise typer.Exit(run_demo(calls))
 
 
-@app.command()
+@app.command(cls=_Command)
 def watch(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="Wait for telemetry, print what arrived, and end.")
+        bool,
+        typer.Option(
+            "--once", metavar=_FLAG, help="Wait for telemetry, print what arrived, and end."
+        ),
     ] = False,
     timeout: Annotated[
         int,
@@ -62,10 +95,22 @@ def watch(
         ),
     ] = 60,
     grpc_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where OTLP comes over gRPC; 0 finds a free port.")
+        int,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Where OTLP comes over gRPC; 0 finds a free port.",
+        ),
     ] = 4317,
     http_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where OTLP comes over HTTP; 0 finds a free port.")
+        int,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Where OTLP comes over HTTP; 0 finds a free port.",
+        ),
     ] = 4318,
 ) -> None:
     """Receive what your programs send, and show it live, until Ctrl-C.
@@ -80,10 +125,11 @@ def watch(
     )
 
 
-@app.command()
+@app.command(cls=_Command)
 def doctor(
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=60, help="Seconds to wait for an answer.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long to wait for an answer."),
     ] = 5.0,
 ) -> None:
     """Say why nothing arrives: send a test span and metric, and show the answer.

@@ -74,9 +74,14 @@ def run_stages(stages: Sequence[Stage], environment: Mapping[str, str], console:
     )
     with Progress(*columns, console=console) as progress:
         tasks = [progress.add_task(stage.label, total=stage.calls, start=False) for stage in stages]
-        for stage, task in zip(stages, tasks, strict=True):
-            progress.start_task(task)
-            _run(stage.command, environment, partial(progress.advance, task))
+        try:
+            for stage, task in zip(stages, tasks, strict=True):
+                progress.start_task(task)
+                _run(stage.command, environment, partial(progress.advance, task))
+        finally:  # bars of what will not be run any more would look as if it were still to come
+            for later in progress.tasks:
+                if not later.started:
+                    progress.remove_task(later.id)
         return int(sum(task.completed for task in progress.tasks))
 
 

@@ -42,10 +42,10 @@ def run_watch(*, grpc_port: int, http_port: int, once: bool, timeout: int) -> in
         if not once and sys.stdout.isatty() and console.is_interactive:
             _show_live(arrivals, console, is_ended)
         else:
-            errors.print(waiting(receiver))
+            errors.print(waiting(arrivals, timeout))
             _wait(arrivals, timeout, is_ended)
             if not arrivals.any():
-                errors.print(nothing_arrived(receiver))
+                errors.print(nothing_arrived(arrivals))
                 return 1
         if arrivals.any():
             console.print(_view(arrivals))
@@ -98,13 +98,15 @@ def _show_live(arrivals: Arrivals, console: Console, is_ended: Callable[[], bool
 def _view(arrivals: Arrivals, height: int | None = None) -> RenderableType:
     if arrivals.any():
         return Display(arrivals.watched, arrivals.ages(), height=height)
-    return waiting(arrivals.receiver)
+    return waiting(arrivals)
 
 
 def _wait(arrivals: Arrivals, timeout: float, is_ended: Callable[[], bool]) -> None:
-    """For anything, and then for all of it; each no longer than `timeout` seconds."""
+    """For anything, and if it comes for all of it; each no longer than `timeout` seconds."""
     for is_there in (arrivals.any, arrivals.settled):
         end = time.monotonic() + timeout
         while not (is_there() or is_ended()) and time.monotonic() < end:
             time.sleep(_TICK)
             arrivals.look()
+        if not arrivals.any():
+            return

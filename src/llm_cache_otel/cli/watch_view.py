@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.rule import Rule
 from rich.segment import Segment
@@ -13,14 +14,19 @@ from llm_cache_otel.cli.store import MOST_SPANS
 from llm_cache_otel.cli.trees import trace_trees
 from llm_cache_otel.cli.views import hit_rate, metrics_view
 from llm_cache_otel.cli.watched import Watched
-from llm_cache_otel.cli.wording import counted
+from llm_cache_otel.cli.wording import counted, listed, plain
 
 _LINES_OF_TRACES = 8
 """What the numbers leave to the traces at the least: a heading and a miss."""
 
 _LINES_OF_TRACES_PRINTED = 16
 
+_SHORTEST_SERVICES = 12
+"""Columns: in fewer, names of services that are cut off say nothing."""
+
 _SOONER = "OTEL_METRIC_EXPORT_INTERVAL=5000 has them come every 5 s."
+
+_GAP = 2
 
 _Lines = list[list[Segment]]
 
@@ -36,7 +42,7 @@ class Display:
         self._height = height
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        head = _lines(console, options, *self._head())
+        head = _lines(console, options, *self._head(options.max_width))
         numbers = _lines(console, options, metrics_view(self._watched.metrics, caption=None), "")
         room = _LINES_OF_TRACES_PRINTED
         if self._height is not None:
@@ -49,12 +55,14 @@ class Display:
             yield from line
             yield Segment.line()
 
-    def _head(self) -> list[RenderableType]:
+    def _head(self, width: int) -> list[RenderableType]:
         """The hit rate; beside and below it, what it is made of."""
         rate = Text.assemble("hit rate  ", (hit_rate(self._watched.metrics) or "none yet", "bold"))
         processes = counted(self._watched.processes, "process", "processes")
+        room = width - rate.cell_len - _GAP - cell_len("   ".join((processes, *self._ages)))
+        processes += self._services(room)
         arrivals = Text("   ".join((processes, *self._ages)), style="dim")
-        row = Table.grid(expand=True, padding=(0, 2, 0, 0))
+        row = Table.grid(expand=True, padding=(0, _GAP, 0, 0))
         row.add_column()
         row.add_column(justify="right")
         row.add_row(rate, arrivals)
@@ -64,6 +72,14 @@ class Display:
         spans = "spans" if self._watched.spans_are_all else f"the newest {MOST_SPANS:,} spans"
         from_spans = f"Until metrics come, {which} counted from {spans}; sampling may hide some."
         return [row, Text(f"{from_spans} {_SOONER}", style="dim"), ""]
+
+    def _services(self, room: int) -> str:
+        """Whose the processes are, in as many columns as there is room."""
+        if not self._watched.services or room < _SHORTEST_SERVICES:
+            return ""
+        services = Text(plain(f" of {listed(self._watched.services)}"))
+        services.truncate(room, overflow="ellipsis")
+        return services.plain
 
     def _heading(self) -> RenderableType:
         others = self._watched.other_spans
@@ -83,12 +99,19 @@ class Display:
             chosen.append(trace[-room - 1 :])  # one too many, to be cut off and told of
             left -= len(trace)
         lines: _Lines = []
+        shown = 0
         for tree in trace_trees(chosen, one_line=self._height is not None):
             more = _lines(console, options, tree)
             if lines and len(lines) + len(more) > room:
                 break
             lines += more
-        return _cut(lines, room, "… more of this trace", console, options)
+            shown += 1
+        lines = _cut(lines, room, "… more of this trace", console, options)
+        earlier = len(self._watched.traces) - shown
+        if earlier and self._height is None:  # a screen that is full says so itself
+            note = f"… and {counted(earlier, 'earlier trace', 'earlier traces')}"
+            lines += _lines(console, options, Text(note, style="dim"))
+        return lines
 
 
 def _lines(console: Console, options: ConsoleOptions, *renderables: RenderableType) -> _Lines:

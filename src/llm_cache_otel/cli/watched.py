@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from llm_cache_otel.cli.doctor.telemetry import METRIC as DOCTOR_METRIC
+from llm_cache_otel.cli.doctor.telemetry import SPAN as DOCTOR_SPAN
 from llm_cache_otel.cli.received import (
     Attributes,
     Histogram,
@@ -16,6 +18,7 @@ from llm_cache_otel.cli.store import MOST_SPANS
 from llm_cache_otel.emit import names
 
 _INSTANCE = "service.instance.id"
+_SERVICE = "service.name"
 
 _BY = {
     names.REQUESTS: (names.OUTCOME, names.REASON, names.BACKEND, names.NAME, names.ERROR_TYPE),
@@ -33,12 +36,19 @@ class Watched:
     """The numbers, and the traces that have a span of ours, with all their spans.
 
     A process exports spans sooner than metrics. Until its metrics come its spans are counted, and
-    no longer, because a sampler may have left some out.
+    no longer, because a sampler may have left some out. The doctor's tests are of no process that
+    is watched: that they came is known, and nothing else is made of them.
     """
 
     def __init__(self, spans: Sequence[ReceivedSpan], metrics: ReceivedMetrics) -> None:
+        self.spans_are_all = len(spans) < MOST_SPANS
+        received = len(spans) + len(metrics.points)
+        spans = [span for span in spans if not _is_of_doctor(span.scope, span.name)]
+        series = [point for point in metrics.points if not _is_of_doctor(point.scope, point.metric)]
+        self.doctor_came = len(spans) + len(series) < received
+
         ours = [span for span in spans if span.scope == names.SCOPE]
-        points = tuple(point for point in metrics.points if point.scope == names.SCOPE)
+        points = tuple(point for point in series if point.scope == names.SCOPE)
         self.newest_span = ours[-1] if ours else None
         self.newest_point = points[-1] if points else None
         with_metrics, with_spans = _processes(points), _processes(ours)
@@ -51,13 +61,19 @@ class Watched:
         ]
         self.processes = len(with_metrics | with_spans)
         self.processes_without_metrics = len(_processes(uncounted))
+        resources = *_resources(ours), *_resources(points)
+        self.services = sorted({str(of[_SERVICE]) for of in resources if of.get(_SERVICE)})
         current = ReceivedMetrics(points).without_ended()
         self.metrics = ReceivedMetrics((*current.points, *_points(uncounted)))
 
         trace_ids = {span.trace_id for span in ours}
         self.traces = _traces(span for span in spans if span.trace_id in trace_ids)
         self.other_spans = len(spans) - sum(map(len, self.traces))
-        self.spans_are_all = len(spans) < MOST_SPANS
+        self.other_series = len(series) - len(points)
+
+
+def _is_of_doctor(scope: str, name: str) -> bool:
+    return scope == names.SCOPE and name in (DOCTOR_SPAN, DOCTOR_METRIC)
 
 
 def _traces(spans: Iterable[ReceivedSpan]) -> list[list[ReceivedSpan]]:
@@ -70,10 +86,13 @@ def _traces(spans: Iterable[ReceivedSpan]) -> list[list[ReceivedSpan]]:
     return list(reversed(traces.values()))
 
 
-def _processes(sent: Sequence[Point] | Sequence[ReceivedSpan]) -> set[str]:
+def _resources(sent: Sequence[Point] | Sequence[ReceivedSpan]) -> Iterable[Attributes]:
     # What came in one message shares one resource.
-    resources = {id(one.resource): one.resource for one in sent}
-    return {_process(resource) for resource in resources.values()}
+    return {id(one.resource): one.resource for one in sent}.values()
+
+
+def _processes(sent: Sequence[Point] | Sequence[ReceivedSpan]) -> set[str]:
+    return {_process(resource) for resource in _resources(sent)}
 
 
 def _process(resource: Attributes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -24,6 +25,11 @@ def ago(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds / length)} {unit} ago"
     return f"{int(seconds)} s ago"
+
+
+def listed(words: Sequence[str]) -> str:
+    """As in a sentence: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def counted(number: int, one: str, several: str) -> str:

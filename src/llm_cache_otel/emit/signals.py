@@ -100,6 +100,8 @@ class Route:
         notes = Notes()
         try:
             with _resolving:
+                # Held until the end, or what is chosen here could be shut down before it is used.
+                _known = [*_all_spans.values(), *_all_metrics.values()]
                 # Not get_tracer_provider(): where a variable names a provider, it would install a global.
                 known = trace_api._TRACER_PROVIDER, _global_meter_provider()
                 tracers, meters = self._providers(*self._chosen(*known), notes)
@@ -137,9 +139,9 @@ class Route:
     def _note_changes(self, tracers: object, meters: object, notes: Notes) -> None:
         before = self._signals
         if before is None or before.spans.provider is not tracers:
-            notes.info(f"traces go to {_described(tracers)}")
+            notes.info(f"traces go to {_described(tracers, self._tracer_provider)}")
         if before is None or before.metrics.provider is not meters:
-            notes.info(f"metrics go to {_described(meters)}")
+            notes.info(f"metrics go to {_described(meters, self._meter_provider)}")
         elif not before.are_ours and hasattr(meters, "force_flush"):
             notes.warn_once(
                 "inherited counts",
@@ -208,9 +210,11 @@ def _resource_of(provider: object) -> Resource | None:
     return resource if isinstance(resource, Resource) else None
 
 
-def _described(provider: object) -> str:
+def _described(provider: object, given: object) -> str:
+    if provider is given:
+        return "the provider given to instrument()"
     if any(provider is nowhere for nowhere in NOWHERE.values()):
         return "nowhere, as the OTEL_* variables say"
     if private_providers().is_one(provider):
         return "a pipeline of llm-cache-otel's own, as the OTEL_* variables say"
-    return f"the application's {type(provider).__module__}.{type(provider).__qualname__}"
+    return f"the application's {type(provider).__qualname__}"

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from urllib3.exceptions import ProtocolError
 
 _PROTOBUF = "application/x-protobuf"
 
@@ -41,9 +43,7 @@ def accepted(response: Any, code: str, date: datetime | None) -> Answer:
 def of_http(result: Any, response: type[Message]) -> Answer:
     """Of what the exporters' HTTP transport returns."""
     if result.status_code is None:
-        # requests wraps what happened in what it was doing
-        cause = getattr(next(iter(result.error.args), None), "reason", result.error)
-        return Answer(accepted=False, message=str(cause))
+        return Answer(accepted=False, message=_why_none(result.error))
     headers, code = result.headers(), str(result.status_code)
     date, redirect = date_in(headers.items()), headers.get("location", "")
     content_type = headers.get("content-type", "")
@@ -54,6 +54,18 @@ def of_http(result: Any, response: type[Message]) -> Answer:
         return accepted(response.FromString(result.content()), code, date)
     except DecodeError:  # JSON perhaps, which the exporter takes for acceptance as well
         return Answer(accepted=True, code=code, date=date)
+
+
+def _why_none(error: Exception) -> str:
+    """requests wraps what happened in what it was doing, and urllib3 once more."""
+    doing = next(iter(error.args), None)
+    cause = getattr(doing, "reason", error)
+    if isinstance(doing, ProtocolError):
+        cause = doing.args[-1]
+    # It quotes the first bytes of the answer, of HTTP/2 for instance, which nobody can read.
+    if isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected):
+        return "the answer is no HTTP/1.1"
+    return str(cause)
 
 
 def date_in(headers: Iterable[tuple[str, Any]]) -> datetime | None:

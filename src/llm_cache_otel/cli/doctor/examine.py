@@ -81,14 +81,18 @@ def _examine(console: Console, timeout: float) -> int:
     report.show_versions(console, versions())
     settings = {
         signal: settings_of(
-            signal, [test.otlp for test in tests if test.signal == signal], environment
+            signal,
+            [test.otlp for test in tests if test.signal == signal],
+            environment,
+            off[0].variable if off else "",
         )
         for signal in SIGNALS
     }
     service = service_name(resource, environment)
     report.show_settings(console, settings, service)
+    sent = {test.signal for test in tests}
     if tests:
-        report.show_sending(console, timeout)
+        report.show_sending(console, sent, timeout)
         _run(tests, resource, environment, timeout)
         skews = [test.skew for test in tests if test.skew is not None]
         answers = [(test.signal, test.answer) for test in tests]
@@ -97,7 +101,7 @@ def _examine(console: Console, timeout: float) -> int:
     findings = [
         *off,
         *not_built,
-        *remarks.of_problems(found, serious=not accepted),
+        *remarks.of_problems(found, failed=not accepted),
         *remarks.of_settings(service.value, environment),
     ]
     about: list[tuple[str, Finding]] = [
@@ -106,7 +110,7 @@ def _examine(console: Console, timeout: float) -> int:
     about += [("", finding) for finding in findings]
     arrives = accepted and not any(finding.serious for _, finding in about)
     report.show_findings(console, about)
-    report.show_verdict(console, service.value, arrives=arrives, tested=bool(tests))
+    report.show_verdict(console, service.value, sent, arrives=arrives)
     return 0 if arrives else 1
 
 

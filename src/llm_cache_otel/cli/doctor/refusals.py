@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from llm_cache_otel.cli.doctor.answer import Answer
 from llm_cache_otel.cli.doctor.connections import behind_proxy, connection_finding
 from llm_cache_otel.cli.doctor.finding import PREFIX, Attempt, Finding
 from llm_cache_otel.cli.doctor.proxies import proxy_for
+from llm_cache_otel.cli.doctor.remarks import of_endpoint
 from llm_cache_otel.emit.environment.rules import masked
 
 _MOST_SKEW = 60.0
@@ -15,6 +17,11 @@ _NO_ANSWER = {"", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN", "INTERNAL", "CA
 """Codes that gRPC also makes up itself, without any answer."""
 
 _BY_PROXIES = {"403", "407", "502", "503", "504"}
+_HTTP_STATUS = re.compile(r"Received http2 header with status: (\d+)")
+"""What gRPC says of an answer that is HTTP/2 and not gRPC."""
+
+_MEANT_FOR_SENDERS = {"401", "403", "429"}
+"""Of them gRPC makes codes that mean the same."""
 
 
 def finding_of(attempt: Attempt, timeout: float) -> Finding | None:
@@ -22,6 +29,9 @@ def finding_of(attempt: Attempt, timeout: float) -> Finding | None:
     answer = attempt.answer
     if answer.accepted:
         return _partial(answer)
+    nothing_can_be_sent = of_endpoint(attempt)
+    if nothing_can_be_sent is not None:
+        return nothing_can_be_sent
     unencrypted_complaint = answer.code == "400" and not attempt.otlp.tls
     if answer.code in _NO_ANSWER or unencrypted_complaint:
         finding = connection_finding(attempt, timeout)
@@ -67,7 +77,10 @@ def _refusal(attempt: Attempt) -> Finding:
             f"Nothing could be sent: {message}.", "Correct what is said of the settings."
         )
     said = f"{attempt.place} answers {code} ({message})" if message else f"It answers {code}"
+    status = _HTTP_STATUS.search(message) if attempt.otlp.protocol == "grpc" else None
     explain = _EXPLAINED.get(code) or _EXPLAINED.get(code[0])
+    if status is not None and status[1] not in _MEANT_FOR_SENDERS:
+        explain = _not_grpc
     if explain is None:
         return Finding(f"{said}.", "Look at the log of the Collector or the backend.")
     what, mend = explain(attempt)
@@ -92,6 +105,14 @@ def _not_otlp(attempt: Attempt) -> tuple[str, str]:
     return (
         "that is not an OTLP receiver's answer; something else listens there",
         f"Correct host and port in {attempt.variable('ENDPOINT')}.",
+    )
+
+
+def _not_grpc(attempt: Attempt) -> tuple[str, str]:
+    mend = f"Correct host and port in {attempt.variable('ENDPOINT')}, or have the ingress or proxy "
+    return (
+        "no OTLP/gRPC receiver answers there, but another server, an ingress or a proxy",
+        f"{mend}pass gRPC on to a Collector.",
     )
 
 

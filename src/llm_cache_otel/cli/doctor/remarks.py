@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from importlib.metadata import entry_points
 
-from llm_cache_otel.cli.doctor.finding import Finding
+from llm_cache_otel.cli.doctor.finding import PREFIX, Attempt, Finding
 from llm_cache_otel.emit.environment import Problem
+from llm_cache_otel.emit.environment.otlp import endpoints
 from llm_cache_otel.emit.log import logger
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.settings import Settings
@@ -26,6 +27,7 @@ def switched_off(environment: Mapping[str, str], bad: AbstractSet[str]) -> list[
                 "OTEL_SDK_DISABLED is true: nothing is sent at all.",
                 "Unset OTEL_SDK_DISABLED if that is not what you want.",
                 serious=False,
+                variable="OTEL_SDK_DISABLED",
             )
         ]
     path = environment.get("OTEL_CONFIG_FILE")
@@ -34,18 +36,30 @@ def switched_off(environment: Mapping[str, str], bad: AbstractSet[str]) -> list[
             Finding(
                 f"OTEL_CONFIG_FILE is {path}: what it says holds, and no other OTEL_* variable does.",
                 "Unset OTEL_CONFIG_FILE to have the variables tested; the file's exporters are not.",
+                variable="OTEL_CONFIG_FILE",
             )
         ]
     return []
 
 
-def of_problems(problems: Iterable[Problem], *, serious: bool) -> Iterator[Finding]:
-    """Not `serious` where everything is accepted all the same."""
+def of_problems(problems: Iterable[Problem], *, failed: bool) -> Iterator[Finding]:
+    """None but an exporter's is serious where everything is accepted all the same."""
     for problem in problems:
         variable = problem.variable
         is_exporter = variable in {"OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"}
-        mend = f"Correct {variable}, or unset it."
-        yield Finding(problem.text, mend, serious=serious or is_exporter, variable=variable)
+        serious = failed or is_exporter
+        yield Finding(problem.text, _correct(variable), serious=serious, variable=variable)
+
+
+def of_endpoint(attempt: Attempt) -> Finding | None:
+    """If nothing can be sent to what its variable says, whatever the answer is taken for."""
+    variable = attempt.variable("ENDPOINT")
+    level = variable.removeprefix(PREFIX).removesuffix("ENDPOINT")
+    protocol = attempt.otlp.protocol.partition("/")[0]
+    for problem in endpoints(attempt.environment, {level: {protocol}}):
+        if "Nothing can be sent" in problem.text:
+            return Finding(problem.text, _correct(variable))
+    return None
 
 
 def of_settings(name: str, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -73,6 +87,10 @@ def not_built(signal: Signal, error: Exception) -> Finding:
     )
 
 
+def _correct(variable: str) -> str:
+    return f"Correct {variable}, or unset it."
+
+
 def _own_settings() -> Iterator[Finding]:
     messages: list[str] = []
     handler = logging.Handler(logging.WARNING)
@@ -84,7 +102,7 @@ def _own_settings() -> Iterator[Finding]:
         logger.removeHandler(handler)
     for message in messages:
         variable = message.split()[0]
-        yield Finding(message, f"Correct {variable}, or unset it.", serious=False)
+        yield Finding(message, _correct(variable), serious=False)
 
 
 def _misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:

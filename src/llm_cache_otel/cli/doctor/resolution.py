@@ -14,6 +14,11 @@ from llm_cache_otel.emit.environment.rules import masked, names_in
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 
 DEFAULT = "default"
+_INSTEAD = {
+    "OTEL_SDK_DISABLED": "none, nothing is exported",
+    "OTEL_CONFIG_FILE": "what the file says",
+}
+"""Of any exporter, by the variable that switches off all others."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,11 @@ def exporter_names(signal: Signal, environment: Mapping[str, str]) -> list[str]:
 
 
 def settings_of(
-    signal: Signal, built: Sequence[Otlp], environment: Mapping[str, str]
+    signal: Signal, built: Sequence[Otlp], environment: Mapping[str, str], off: str = ""
 ) -> list[Setting]:
+    """`off` is the variable that switches off all others, if there is one."""
+    if off:
+        return [Setting("exporter", _INSTEAD[off], off)]
     names = ", ".join(exporter_names(signal, environment)) or "none"
     settings = [_setting("exporter", f"OTEL_{signal.upper()}_EXPORTER", names, environment)]
     for otlp in built:

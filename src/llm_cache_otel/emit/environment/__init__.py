@@ -27,7 +27,6 @@ __all__ = ["Problem", "problems"]
 
 _PROTOCOLS = {"grpc": "grpc", "http/protobuf": "http"}
 _EXPORTERS = {"otlp_proto_grpc": "grpc", "otlp_proto_http": "http"}
-_BATCH = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "512", "OTEL_BSP_MAX_QUEUE_SIZE": "2048"}
 
 
 def problems(environment: Mapping[str, str]) -> list[Problem]:
@@ -105,16 +104,15 @@ def _plain(environment: Mapping[str, str], levels: Levels) -> Iterator[Problem]:
 
 
 def _batch(environment: Mapping[str, str]) -> Iterator[Problem]:
-    batch, queue = (environment.get(name) or default for name, default in _BATCH.items())
+    variable = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+    batch, queue = environment.get(variable), environment.get("OTEL_BSP_MAX_QUEUE_SIZE") or "2048"
     accepted = is_whole(1)
-    if accepted(batch) and accepted(queue) and int(batch) > int(queue):
-        for variable, default in _BATCH.items():
-            if environment.get(variable):
-                yield Problem(
-                    variable,
-                    f"{variable} does not fit: a batch of {int(batch)} spans is larger than the queue "
-                    f"of {int(queue)}. Using {default}.",
-                )
+    if batch and accepted(batch) and accepted(queue) and int(batch) > int(queue):
+        yield Problem(
+            variable,
+            f"{variable} does not fit: a batch of {int(batch)} spans is larger than the queue of "
+            f"{int(queue)} (OTEL_BSP_MAX_QUEUE_SIZE). Using {int(queue)}.",
+        )
 
 
 def _sampler_argument(environment: Mapping[str, str]) -> Iterator[Problem]:

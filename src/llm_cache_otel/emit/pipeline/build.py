@@ -40,6 +40,22 @@ _NOWHERE = NoOpMeterProvider()
 """For the SDK's metrics of itself: it would look for a global, and a variable can make that set one."""
 
 
+# What the SDK would do in a forked child, where threads that it starts anew could keep the child from
+# ending: there, these are a parent's.
+
+
+class _OwnTracerProvider(TracerProvider):
+    def _handle_fork(self) -> None: ...
+
+
+class _OwnMeterProvider(MeterProvider):
+    def _handle_fork(self) -> None: ...
+
+
+class _OwnReader(PeriodicExportingMetricReader):
+    def _at_fork_reinit(self) -> None: ...
+
+
 class Pipeline:
     """Builds the providers of one process, with something else for the variables that are `bad`.
 
@@ -97,7 +113,7 @@ def _tracer_provider(
         return None
     sampler = (configuration._get_sampler() or "").strip().lower()
     ids = configuration._get_id_generator()
-    provider = TracerProvider(
+    provider = _OwnTracerProvider(
         resource=resource,
         shutdown_on_exit=False,
         sampler=_unless(
@@ -128,9 +144,9 @@ def _meter_provider(
         # Some are pulled from, and are readers themselves.
         pulled = isinstance(exporter, MetricReader)
         times = reader_arguments(bad)
-        readers.append(exporter if pulled else PeriodicExportingMetricReader(own, **times))
+        readers.append(exporter if pulled else _OwnReader(own, **times))
     default_filter = TraceBasedExemplarFilter() if "OTEL_METRICS_EXEMPLAR_FILTER" in bad else None
-    return MeterProvider(
+    return _OwnMeterProvider(
         readers, resource=resource, exemplar_filter=default_filter, shutdown_on_exit=False
     )
 

@@ -60,20 +60,17 @@ class Ending:
 
 
 _endings: list[Ending] = []
-_registered_in: int | None = None
+_generation = forks.generation
 
 
 def _at_exit(ending: Ending) -> None:
-    global _registered_in  # noqa: PLW0603
-    if _registered_in != forks.generation:
-        _registered_in = forks.generation
+    global _generation  # noqa: PLW0603
+    if _generation != forks.generation:
+        _generation = forks.generation
         _endings.clear()
-        atexit.register(_exit, forks.generation)
         if "multiprocessing.util" in sys.modules:
             # A forked child of multiprocessing skips atexit before Python 3.13.
-            sys.modules["multiprocessing.util"].Finalize(
-                None, _exit, (forks.generation,), exitpriority=-100
-            )
+            sys.modules["multiprocessing.util"].Finalize(None, _exit, exitpriority=-100)
     _endings[:] = [*(other for other in _endings if not other.is_over_by(0.0)), ending]
 
 
@@ -82,8 +79,8 @@ def wait_for_endings(deadline: float) -> bool:
     return all(ending.is_over_by(deadline) for ending in _endings.copy() if ending.has_begun)
 
 
-def _exit(generation: int) -> None:
-    if generation != forks.generation:
+def _exit() -> None:
+    if _generation != forks.generation:
         return
     since = time.monotonic()
     later.wait(max((ending.timeout for ending in _endings), default=0.0))
@@ -92,3 +89,6 @@ def _exit(generation: int) -> None:
     for ending in _endings:
         if not ending.is_over_by(since + ending.timeout):
             ending.out_of_time()
+
+
+atexit.register(_exit)  # now, so that it comes after what the program registers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from importlib.metadata import entry_points
 from typing import Any
 
+from llm_cache_otel import forks
 from llm_cache_otel.emit.pipeline.fallbacks import Signal, otlp_arguments
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
@@ -23,7 +25,33 @@ def exporters(signal: Signal, bad: AbstractSet[str] = frozenset()) -> Iterator[A
     for name in _names(signal):
         kind = _exporter(signal, name)
         if kind is not None:
+            if name == "otlp_proto_grpc":
+                _require_for_grpc()
             yield kind(**otlp_arguments(name, signal, bad))
+
+
+class DisturbedFork(RuntimeError):
+    """Of a fork that gRPC does not survive; says so in words that may be logged."""
+
+
+_DESCRIPTORS = 16
+
+
+def _require_for_grpc() -> None:
+    """What gRPC aborts the process, or hangs, for the lack of.
+
+    Raises:
+        DisturbedFork: it was in use when this process was forked.
+        OSError: there are too few file descriptors left.
+    """
+    if forks.was_disturbed:
+        raise DisturbedFork(
+            "this process was forked while its parent waited for a Collector's answer, which gRPC does not "
+            "survive; over http/protobuf there is no such trouble"
+        )
+    with contextlib.ExitStack() as opened:
+        for _ in range(_DESCRIPTORS):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
 
 def import_exporters(signal: Signal) -> None:

@@ -19,16 +19,27 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 
 
 def batch_arguments(bad: AbstractSet[str]) -> Arguments:
-    """For `BatchSpanProcessor`."""
-    return _instead(
+    """For `BatchSpanProcessor`, which refuses a batch that is larger than its queue."""
+    arguments = _instead(
         bad,
         {
             "OTEL_BSP_SCHEDULE_DELAY": ("schedule_delay_millis", 5000),
             "OTEL_BSP_EXPORT_TIMEOUT": ("export_timeout_millis", 30000),
             "OTEL_BSP_MAX_QUEUE_SIZE": ("max_queue_size", 2048),
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ("max_export_batch_size", 512),
         },
     )
+    queue = _size("OTEL_BSP_MAX_QUEUE_SIZE", 2048, bad)
+    batch = _size("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(512, queue), bad)
+    return arguments | {"max_export_batch_size": min(batch, queue)}
+
+
+def _size(variable: str, default: int, bad: AbstractSet[str]) -> int:
+    given = os.environ.get(variable)
+    try:
+        return default if given is None else int(given)
+    except ValueError:
+        assert variable in bad
+        return default
 
 
 def reader_arguments(bad: AbstractSet[str]) -> Arguments:

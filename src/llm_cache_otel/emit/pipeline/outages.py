@@ -21,6 +21,8 @@ class Outages:
         self._excused: set[Signal] = set()
         self._told: Signal | None = None
         self._overflowed = False
+        self._told_late = False
+        self._lost = 0
         self._heard: tuple[Signal, str] | None = None
         self._waiting: list[Callable[[], None]] = []
         self.failures = 0
@@ -62,8 +64,10 @@ class Outages:
             self._excused = self._failing.copy()
             over = self._told is not None and not self._failing
             self._told = self._told if self._failing else None
+            lost, self._lost = self._lost, 0 if over else self._lost
         if over:
-            logger.info("llm-cache-otel delivers %s again.", signal)
+            loss = f", but {lost} spans were lost" if lost else ""
+            logger.info("llm-cache-otel delivers %s again%s.", signal, loss)
         for work in self._waiting:
             work()
         if overflowed and not over and not self._failing:
@@ -76,18 +80,24 @@ class Outages:
     def overflowed(self) -> None:
         """A span was dropped. Whether that is part of an outage, its exporter will know."""
         self._overflowed = True
+        self._lost += 1
+
+    def lost(self, spans: int) -> None:
+        """So many were given up, in an outage."""
+        self._lost += spans
 
     def out_of_time(self) -> None:
         """The program exits, or no longer waits for a flush, and something is still unsent."""
         with self._lock:
-            signal, complaint = self._heard or ("traces", "in time")
-            tell = not self._failing
+            late, self._told_late = self._told_late, True
+            signal, complaint = self._heard or ("traces", "to a Collector that does not answer")
+            tell = not self._failing and not late
             if tell:
                 self._failing.add(signal)
                 self._told = signal
         if tell:
             logger.warning(
-                "llm-cache-otel could not deliver all %s %s. Calls are not affected. "
+                "llm-cache-otel could not deliver everything in time: %s %s. Calls are not affected. "
                 "`llm-cache-otel doctor` finds out more.",
                 signal,
                 complaint,

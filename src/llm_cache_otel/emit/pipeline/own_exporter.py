@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from enum import Enum
 from typing import Any
 
@@ -21,34 +22,40 @@ FAILED: dict[Signal, Any] = {
     "metrics": MetricExportResult.FAILURE,
 }
 
-_PATIENCE = 0.05
-"""Seconds that a fork may wait for an export, twice."""
+_STUCK = 1.0
+"""Seconds after which an export is no longer waited for."""
 
 
 class _Gate:
-    """Keeps an exporter from being at work while the process forks.
+    """One export at a time, and over gRPC none while the process forks.
 
-    Of a gRPC call that another thread is in, the library's state in the child would be broken: it aborts
-    the process, or sends again what the parent has sent.
+    Of a gRPC call that another thread is in, the library's state in the child would be broken: it hangs,
+    aborts the process, or sends again what the parent has sent.
     """
 
     def __init__(self, exporter: Any) -> None:
-        self._exporter = exporter
-        self.lock = forks.lock()
-        self._is_held = False
-        forks.pause_for_forks(self)
+        self._lock = forks.rlock()  # a fork's own thread may export, for a hook of the host's
+        self._since = 0.0
+        if hasattr(exporter, "_initialize_channel_and_stub"):  # over gRPC
+            forks.pause_for_forks(self)
 
-    def pause(self) -> None:
-        self._is_held = self.lock.acquire(timeout=_PATIENCE)
-        if not self._is_held and hasattr(self._exporter, "_initialize_channel_and_stub"):
-            # As the exporter itself does to connect anew. What waits for an answer goes on to try again.
-            self._exporter._channel.close()
-            self._exporter._initialize_channel_and_stub()
-            self._is_held = self.lock.acquire(timeout=_PATIENCE)
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def pause(self, deadline: float) -> bool:
+        left = max(0.0, deadline - time.monotonic())
+        is_stuck = time.monotonic() - self._since > _STUCK
+        held: bool = self._lock.acquire(timeout=0.0 if is_stuck else left)
+        return held
 
     def resume(self) -> None:
-        if self._is_held:
-            self.lock.release()
+        self._lock.release()
+
+    def end(self) -> None: ...
 
 
 class OwnExporter(wrapt.BaseObjectProxy[Any]):
@@ -60,8 +67,9 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         self._self_signal: Signal = signal
         self._self_outages = outages
         self._self_gate = _Gate(exporter)
-        for kind in type(exporter).__mro__:
-            listen_to(kind.__module__)
+        modules = (kind.__module__ for kind in type(exporter).__mro__)
+        for name in (*modules, "urllib3.connection", "urllib3.connectionpool"):
+            listen_to(name)
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         result, _ = self.deliver(*args, **kwargs)
@@ -77,18 +85,18 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
 
         def listen(record: logging.LogRecord) -> None:
             records.append(record)
-            outages.heard(signal, self._place(records[0].getMessage()))
+            outages.heard(signal, self._place(_complaint(records[0])))
 
         result, raised = failed, ""
-        with hushed(listen), self._self_gate.lock:
+        with hushed(listen), self._self_gate:
             try:
                 result = self.__wrapped__.export(*args, **kwargs)
             except Exception as error:
-                raised = f"{type(error).__qualname__}: {error}"
+                raised = type(error).__qualname__  # its message may quote anything
         if result is not failed:
             outages.delivered(signal)
             return result, False
-        complaint = raised or (records[0].getMessage() if records else "no reason given")
+        complaint = raised or (_complaint(records[0]) if records else "no reason given")
         outages.failed(signal, self._place(complaint))
         return failed, bool(records) and self._may_be_sent_again(records[-1])
 
@@ -97,8 +105,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         codes = getattr(self.__wrapped__, "_retryable_error_codes", None)
         if codes is None:
             return "code: %s" not in str(last_words.msg)  # over HTTP, of what is final only
-        said = last_words.args if isinstance(last_words.args, tuple) else ()
-        code = next((one for one in said if isinstance(one, Enum)), None)
+        code = _status_code(last_words)
         return code is None or code in codes
 
     def _place(self, message: str) -> str:
@@ -111,3 +118,27 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         if self._self_generation == forks.generation:
             with hushed(lambda _: None):
                 self.__wrapped__.shutdown(*args, **kwargs)
+
+
+def _status_code(record: logging.LogRecord) -> Enum | None:
+    """The gRPC status that an exporter's record is about."""
+    said = record.args if isinstance(record.args, tuple) else ()
+    return next((one for one in said if isinstance(one, Enum)), None)
+
+
+def _complaint(record: logging.LogRecord) -> str:
+    """What is wrong, without what the exporter will do about it, and with nothing that could be secret."""
+    said = record.args if isinstance(record.args, tuple) else ()
+    code = _status_code(record)
+    if code is not None:
+        # What a server says is its own; of what gRPC says itself the last error tells most.
+        own = re.search(r"; last error: (.*)", str(said[-1]))
+        return f"{code.name}: {own[1]}" if own else code.name
+    if "code: %s" in str(record.msg):
+        return f"code {said[1]}" if isinstance(said[1], int) else "the request can't be made"
+    system = re.search(r"\[Errno -?\d+\] [\w ]+", record.getMessage())
+    return system[0] if system else next((_kind(one) for one in said), "no answer in time")
+
+
+def _kind(said: object) -> str:
+    return type(said).__qualname__ if isinstance(said, Exception) else "no answer in time"

@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from llm_cache_otel import forks
 from llm_cache_otel.emit.pipeline.hush import hush
 from llm_cache_otel.emit.pipeline.outages import Outages
 from llm_cache_otel.emit.pipeline.own_exporter import FAILED, OwnExporter
@@ -33,7 +34,9 @@ class OwnSpanExporter(OwnExporter):
         if again and self._self_batches is not None:
             self._self_kept.extend(spans)
             self.make_room()
-        elif result is not FAILED["traces"]:
+        elif result is FAILED["traces"]:
+            self._self_outages.lost(len(spans))
+        else:
             self.send_kept()
         return result
 
@@ -41,7 +44,7 @@ class OwnSpanExporter(OwnExporter):
         """Of more than the queue has room for, drop the oldest."""
         kept, batches = self._self_kept, self._self_batches
         while kept and len(kept) + len(batches._queue) > batches._max_queue_size:
-            self._oldest(1)
+            self._self_outages.lost(len(self._oldest(1)))
 
     def _oldest(self, most: int) -> list[ReadableSpan]:
         oldest: list[ReadableSpan] = []
@@ -71,6 +74,7 @@ class OwnSpanProcessor(BatchSpanProcessor):
         own: Any = OwnSpanExporter(exporter, outages)
         super().__init__(own, **sizes)
         own.belong_to(self._batch_processor)
+        forks.pause_for_forks(self)
         self._own, self._kept = own, own._self_kept
         self._listener = lambda _: outages.overflowed()
 
@@ -87,3 +91,12 @@ class OwnSpanProcessor(BatchSpanProcessor):
         flushed = super().force_flush(timeout_millis)
         self._own.send_kept()
         return flushed
+
+    def pause(self, deadline: float) -> bool:
+        return True
+
+    def resume(self) -> None: ...
+
+    def end(self) -> None:
+        # Or the SDK would have it live on in the child, which could then never end.
+        self._batch_processor._shutdown = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from llm_cache_otel import forks
 from llm_cache_otel.emit.environment import problems
 from llm_cache_otel.emit.log import Notes
 from llm_cache_otel.emit.pipeline.ending import Ending
+from llm_cache_otel.emit.pipeline.exporters import DisturbedFork
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.emit.pipeline.hush import hushed_sdk
 from llm_cache_otel.later import later
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 NOWHERE: dict[Signal, Any] = {"traces": NoOpTracerProvider(), "metrics": NoOpMeterProvider()}
 """Providers to say something through where there is nothing to export to."""
 
-_PATIENCE = 0.5
-"""Seconds that a fork may wait for a pipeline that is being built."""
+_PATIENCE = 0.2
 
 _Key = tuple[Signal, Resource | None]
 
@@ -37,18 +38,22 @@ class PrivateProviders:
     def __init__(self) -> None:
         self._lock = forks.rlock()
         self.generation = forks.generation
+        self._is_held = False
         self._pipeline: Pipeline | None = None
         self._built: dict[_Key, tuple[Any, Ending | None]] = {}
-        self._is_held = False
         forks.pause_for_forks(self)
 
-    def pause(self) -> None:
-        """Let what another thread is building be built before this process forks."""
-        self._is_held = self._lock.acquire(timeout=_PATIENCE)
+    def pause(self, deadline: float) -> bool:
+        """Let what another thread is building be built before this process forks, if it is done soon."""
+        patience = min(_PATIENCE, max(0.0, deadline - time.monotonic()))
+        self._is_held = self._lock.acquire(timeout=patience)
+        return True
 
     def resume(self) -> None:
         if self._is_held:
             self._lock.release()
+
+    def end(self) -> None: ...
 
     @property
     def failures(self) -> int:
@@ -118,10 +123,11 @@ def import_pipeline(signal: Signal) -> None:
 
 
 def note_failure(signal: Signal, error: Exception, notes: Notes) -> None:
-    # The message may quote what the variables hold, headers among them.
+    # Most messages may quote what the variables hold, headers among them.
+    why = str(error) if isinstance(error, DisturbedFork) else type(error).__qualname__
     notes.warn_once(
         (signal, type(error)),
-        f"llm-cache-otel can't export {signal} ({type(error).__qualname__}), and goes on without them. "
+        f"llm-cache-otel can't export {signal} ({why}), and goes on without them. "
         "`llm-cache-otel doctor` finds out why; the logger's DEBUG level has the details.",
     )
     notes.debug(f"there is no provider for {signal}", error)
