@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import socketserver
@@ -38,6 +39,7 @@ OTLP = "OTEL_EXPORTER_OTLP_"
 ENDPOINT = f"{OTLP}ENDPOINT"
 HTTP = {f"{OTLP}PROTOCOL": "http/protobuf"}
 NAMED = {"OTEL_SERVICE_NAME": "shop"}
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
 TRACES_ONLY = {"OTEL_METRICS_EXPORTER": "none"}
 NOW = datetime.now(UTC)
 RULE = "──"
@@ -70,7 +72,7 @@ def doctor(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "llm_cache_otel", "doctor", *arguments],
-        env={"COLUMNS": str(columns), **NAMED, **environment},
+        env={"COLUMNS": str(columns), **NAMED, **MEASURED, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
