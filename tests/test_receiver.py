@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import httpx
@@ -19,6 +21,8 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
 from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
 from opentelemetry.metrics import Observation
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.metrics import Counter as SdkCounter
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics import MeterProvider
@@ -33,9 +37,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from llm_cache_otel.cli import decode
 from llm_cache_otel.cli.received import Histogram, ReceivedSpan
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.store import MOST_SPANS, TelemetryStore
+from llm_cache_otel.cli.trees import trace_trees
 
 DELTA = {
     SdkCounter: AggregationTemporality.DELTA,
@@ -263,3 +269,39 @@ def test_the_newest_spans_are_kept() -> None:
     store.add_spans(span(number) for number in range(MOST_SPANS + 1))
     assert len(store.spans) == MOST_SPANS
     assert store.spans[-1].name == str(MOST_SPANS)
+
+
+def test_odd_items_do_not_cost_the_rest_of_a_message() -> None:
+    traces = ExportTraceServiceRequest()
+    scope_spans = traces.resource_spans.add().scope_spans.add()
+    scope_spans.spans.add(name="odd", kind=99)
+    scope_spans.spans.add(name="good")
+    assert [(span.name, span.kind) for span in decode.spans(traces)] == [
+        ("odd", "99"),
+        ("good", "UNSPECIFIED"),
+    ]
+    metrics = ExportMetricsServiceRequest()
+    scope_metrics = metrics.resource_metrics.add().scope_metrics.add()
+    odd = scope_metrics.metrics.add(name="odd").exponential_histogram.data_points.add(scale=-2000)
+    odd.positive.bucket_counts.append(1)
+    scope_metrics.metrics.add(name="good").gauge.data_points.add(as_int=1)
+    assert [point.metric for point in decode.points(metrics)] == ["good"]
+
+
+def test_a_body_that_grows_without_bound_is_refused(
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llm_cache_otel.cli.receiver._LARGEST_MESSAGE", 1000)
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+    url = f"{receiver.http_endpoint}/v1/traces"
+    with httpx.Client(trust_env=False) as client:
+        answer = client.post(url, content=gzip.compress(bytes(100_000)), headers=headers)
+    assert (answer.status_code, "too large" in answer.text) == (400, True)
+
+
+A_SPAN = ReceivedSpan("x", "INTERNAL", "t", "a", None, 0, 1, {}, {}, "s")
+
+
+def test_spans_that_came_twice_are_shown_once() -> None:
+    twice = [replace(A_SPAN, span_id="a", parent_span_id=parent) for parent in (None, "a")]
+    trace_trees([twice, [*twice, replace(A_SPAN, span_id="b", parent_span_id="b")]])

@@ -21,6 +21,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from llm_cache_otel.cli.received import Attributes, Histogram, Point, ReceivedSpan
 
+_KINDS = {number: name for name, number in Span.SpanKind.items()}
+
 _Buckets = Iterable[tuple[tuple[float, float], int]]
 
 
@@ -35,7 +37,7 @@ def spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
 def _span(span: Span, resource: Attributes, scope: str) -> ReceivedSpan:
     return ReceivedSpan(
         name=span.name,
-        kind=Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
+        kind=_KINDS.get(span.kind, str(span.kind)).removeprefix("SPAN_KIND_"),
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_span_id=span.parent_span_id.hex() or None,
@@ -67,6 +69,10 @@ def _points(metric: Metric, resource: Attributes, scope: str) -> Iterator[Point]
     data = getattr(metric, kind)
     temporality = getattr(data, "aggregation_temporality", None)
     for point in data.data_points:
+        try:
+            value = _measured(point)
+        except OverflowError:  # a scale that no sender has; the rest of the message is good
+            continue
         yield Point(
             metric=metric.name,
             unit=metric.unit,
@@ -75,7 +81,7 @@ def _points(metric: Metric, resource: Attributes, scope: str) -> Iterator[Point]
             scope=scope,
             start_ns=point.start_time_unix_nano,
             time_ns=point.time_unix_nano,
-            value=_measured(point),
+            value=value,
             is_delta=temporality == AGGREGATION_TEMPORALITY_DELTA,
         )
 

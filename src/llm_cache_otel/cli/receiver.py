@@ -125,6 +125,15 @@ class _Metrics(MetricsServiceServicer):
         return ExportMetricsServiceResponse()
 
 
+def _decompressed(body: bytes) -> bytes:
+    """Raises `ValueError` for more than the largest message: it may grow a thousandfold."""
+    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    whole = stream.decompress(body, _LARGEST_MESSAGE)
+    if stream.unconsumed_tail:
+        raise ValueError("too large")
+    return whole
+
+
 def _route(path: str, kind: type[_Request], export: Callable[[_Request], Message]) -> Route:
     async def endpoint(request: Request) -> Response:
         body = await request.body()
@@ -132,9 +141,9 @@ def _route(path: str, kind: type[_Request], export: Callable[[_Request], Message
             return PlainTextResponse(f"only {_PROTOBUF} is understood", 415)
         try:
             if request.headers.get("content-encoding", "identity") != "identity":
-                body = zlib.decompress(body, _GZIP_OR_ZLIB)
+                body = _decompressed(body)
             message = kind.FromString(body)
-        except (DecodeError, zlib.error) as error:
+        except (DecodeError, ValueError, zlib.error) as error:
             return PlainTextResponse(f"the body could not be read: {error}", 400)
         return Response(export(message).SerializeToString(), media_type=_PROTOBUF)
 

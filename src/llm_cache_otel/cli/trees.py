@@ -53,9 +53,9 @@ def trace_trees(
 
 
 def _children(spans: Sequence[ReceivedSpan]) -> _Children:
-    received = {span.span_id for span in spans}
+    received = {span.span_id: span for span in spans}  # each once, though it may have come twice
     children: dict[str | None, list[ReceivedSpan]] = {}
-    for span in sorted(spans, key=lambda span: span.start_ns):
+    for span in sorted(received.values(), key=lambda span: span.start_ns):
         parent = span.parent_span_id if span.parent_span_id in received else None
         children.setdefault(parent, []).append(span)
     return children
