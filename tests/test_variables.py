@@ -178,3 +178,20 @@ def test_every_process_is_an_instance_of_its_own(
         assert len(ids) == 2
     else:
         assert ids == {f"{given}-{pid}" for pid in pids}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_secret_in_a_variable_is_in_no_warning(
+    protocol: str, provider: SimulatedProvider
+) -> None:
+    """Nobody listens there, and each exporter would quote it in what it says of that."""
+    secrets = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:MARKER1@127.0.0.1:9/x?key=MARKER2",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=MARKER3%0Aabc",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=MARKER4",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": 1,
+    }
+    _, errors = run(CALLS, environment(provider, **secrets))
+    assert "deliver" in errors
+    assert "MARKER" not in errors

@@ -53,7 +53,8 @@ class Otlp(ABC):
         except ValueError:
             port = None
         self.port = port or self._default_port(split.scheme)
-        secrets = (*headers.values(), split.username, split.password)
+        user = url.rpartition("@")[0].rpartition("//")[2]  # also of what is no URL
+        secrets = (*headers.values(), *user.split(":"), url.partition("?")[2])
         parts = (part for secret in secrets if secret for part in (secret, *secret.split()))
         # The longest first, so that no rest of one is left. What is shorter is no secret.
         self._secrets = sorted((part for part in parts if len(part) >= 4), key=len, reverse=True)
@@ -78,6 +79,8 @@ class Otlp(ABC):
         for secret in self._secrets:
             for form in (secret, unquote(secret), repr(secret)[1:-1]):
                 message = message.replace(form, "***")
+        # A server's words must not steer the terminal.
+        message = "".join(sign if sign.isprintable() else " " for sign in message)
         message = " ".join(message.split())
         short = len(message) <= _LONGEST_MESSAGE
         return message if short else f"{message[: _LONGEST_MESSAGE - 3]}..."
