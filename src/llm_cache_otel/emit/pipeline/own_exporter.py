@@ -111,7 +111,8 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
     def _place(self, message: str) -> str:
         """Where to, without what is secret in a URL, and what is wrong."""
         endpoint = str(getattr(self.__wrapped__, "_endpoint", "its exporter"))
-        return f"to {re.sub('//[^/@]*@', '//', endpoint).partition('?')[0]} ({message.rstrip('.')})"
+        shown = re.sub(r"[^/]*@", "", endpoint).partition("?")[0]
+        return f"to {shown} ({message.rstrip('.')})"
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
         # A parent's connection is not the child's to close.
