@@ -196,7 +196,7 @@ for _ in range(12):
     for number in range({calls} // 12):
         caller(number % 50)
     samples.append(kept())
-print(json.dumps(samples))
+print(json.dumps(samples), flush=True)
 os._exit(0)
 """
 
