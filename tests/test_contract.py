@@ -18,6 +18,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.observe import instructor_api
 
 ALL = tuple(WAYS)
 ANSWERED = tuple(way for way in WAYS if way not in STREAMED)
@@ -43,7 +44,7 @@ def _corrupt(cache: DictCache) -> None:
         cache.entries[key] = '{"model": "{}", "raw": null}'
 
 
-RETRIED = instructor.core.exceptions.InstructorRetryException
+RETRIED = instructor_api.InstructorRetryException
 SITUATIONS = {
     "off": Situation(ALL, cache=lambda: None),
     "hit": Situation(ANSWERED, warm_ups=1),

@@ -83,6 +83,13 @@ class AnswerKind(Enum):
     UNDECIDED = "undecided"
 
 
+class Inside(Enum):
+    """A part of a call that is seen inside the caching library, where it keeps it in a known place."""
+
+    LOOKUP = "lookup"
+    ATTEMPTS = "attempts"
+
+
 class SpanRole(Enum):
     """Which of the contract's four spans an observation is."""
 
@@ -131,6 +138,20 @@ class InferenceResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another instrumentation that tells the same inference, and through which signals it does.
+
+    Where `has_own_provider`, it is known where its spans go: to `provider`, and if that is `None` to the
+    application's global one.
+    """
+
+    spans: bool
+    metrics: bool
+    has_own_provider: bool = False
+    provider: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What is known when an observation begins; samplers decide on no more than this."""
 
@@ -138,6 +159,7 @@ class Opening:
     start_ns: int
     response_model: str | None = None
     request: InferenceRequest | None = None
+    neighbour: Neighbour | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +235,10 @@ class AttemptFacts:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """One call of `create`, from its start to its last chunk."""
+    """One call of `create`, from its start to its last chunk.
+
+    `unseen` is what could not have been seen of it: then its absence says nothing.
+    """
 
     interval: Interval
     cache: CacheGiven
@@ -232,13 +257,14 @@ class CallFacts:
     attempts: tuple[AttemptFacts, ...] = ()
     store: StoreFacts | None = None
     error_type: str | None = None
+    unseen: frozenset[Inside] = frozenset()
     scope: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a call's facts mean. `saved_duration` is in seconds, `None` where it is not known."""
+    """What a call's facts mean: `None` for what can't be told. `saved_duration` is in seconds."""
 
-    outcome: Outcome
+    outcome: Outcome | None
     reason: Reason | None = None
     saved_duration: float | None = None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel import forks
-from llm_cache_otel.emit.log import logger
+from llm_cache_otel._version import __version__
+from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.emit.signals import flush_routes
-from llm_cache_otel.observe.doors import Door, door_for
 from llm_cache_otel.reporter import Reporter
 from llm_cache_otel.settings import Settings
+
+if TYPE_CHECKING:
+    from llm_cache_otel.observe.doors import Door
 
 T = TypeVar("T")
 
@@ -52,10 +55,14 @@ def instrument(
         TypeError: something else was handed in; the message says what is accepted.
         ValueError: `name` is empty.
     """
-    _check_arguments(tracer_provider, meter_provider, name, settings)
+    check_arguments(tracer_provider, meter_provider, settings)
+    _check_name(name)
     with _lock:
         door = _door_for("instrument", target)
-        if not door.is_open():
+        obstacle = door.obstacle()
+        if obstacle is not None:
+            logger.warning("This client can't be observed: %s.", obstacle)
+        elif not door.is_open():
             _open(door, tracer_provider, meter_provider, name, settings or Settings())
         elif any(value is not None for value in (tracer_provider, meter_provider, name, settings)):
             logger.warning(
@@ -79,6 +86,32 @@ def uninstrument(target: T) -> T:
     return target
 
 
+def instrument_all(
+    tracer_provider: TracerProvider | None,
+    meter_provider: MeterProvider | None,
+    settings: Settings | None,
+) -> None:
+    """Observe every client that Instructor makes, and has made, but for those given to `instrument`."""
+    from llm_cache_otel.observe.every_client import every_client
+
+    with _lock:
+        _warn_of_missing()
+        try:
+            every_client.open(
+                reporters.get(tracer_provider, meter_provider, settings or Settings())
+            )
+        except Exception as error:
+            _warn_of_failure(error)
+
+
+def uninstrument_all() -> None:
+    """Undo `instrument_all`."""
+    from llm_cache_otel.observe.every_client import every_client
+
+    with _lock:
+        every_client.close()
+
+
 def flush(timeout: float = 5.0) -> bool:
     """Send everything recorded so far, for instance before a function is frozen between calls.
 
@@ -92,26 +125,28 @@ def flush(timeout: float = 5.0) -> bool:
     number: object = timeout
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
-    return _reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
+    return reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
 
 
-def _check_arguments(
-    tracer_provider: object, meter_provider: object, name: object, settings: object
-) -> None:
+def check_arguments(tracer_provider: object, meter_provider: object, settings: object) -> None:
+    """Raise `TypeError` for what is no provider and no `Settings`, naming the argument and the mend."""
     _check_provider(
         "tracer_provider", "opentelemetry.trace.TracerProvider", "get_tracer", tracer_provider
     )
     _check_provider(
         "meter_provider", "opentelemetry.metrics.MeterProvider", "get_meter", meter_provider
     )
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"instrument(name=...) must be a string, not {_kind(name)}")
-    if name is not None and not name.strip():
-        raise ValueError("instrument(name=...) must not be empty; leave it out for no label")
     if settings is not None and not isinstance(settings, Settings):
         raise TypeError(
             f"instrument(settings=...) must be llm_cache_otel.Settings(...), not {_kind(settings)}"
         )
+
+
+def _check_name(name: object) -> None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"instrument(name=...) must be a string, not {_kind(name)}")
+    if name is not None and not name.strip():
+        raise ValueError("instrument(name=...) must not be empty; leave it out for no label")
 
 
 def _check_provider(argument: str, wanted: str, method: str, provider: object) -> None:
@@ -125,6 +160,10 @@ def _check_provider(argument: str, wanted: str, method: str, provider: object) -
 
 
 def _door_for(function: str, target: object) -> Door:
+    # Only now: importing Instructor is costly, and a process that never uses it need not pay.
+    from llm_cache_otel.observe.doors import door_for
+
+    _warn_of_missing()
     door = door_for(target)
     if door is not None:
         return door
@@ -148,16 +187,32 @@ def _open(
     settings: Settings,
 ) -> None:
     try:
-        door.open(_reporters.get(tracer_provider, meter_provider, settings), name)
+        door.open(reporters.get(tracer_provider, meter_provider, settings), name)
     except Exception as error:
-        # A pipeline that can't be built, say for a certificate that is missing, is no reason for the
-        # host not to start. The message may quote what the variables hold, headers among them.
-        logger.warning(
-            "instrument() failed (%s), and the program goes on unobserved. The logger's DEBUG level "
-            "has the details.",
-            type(error).__qualname__,
+        _warn_of_failure(error)
+
+
+def _warn_of_failure(error: Exception) -> None:
+    # A pipeline that can't be built, say for a certificate that is missing, is no reason for the
+    # host not to start. The message may quote what the variables hold, headers among them.
+    logger.warning(
+        "instrument() failed (%s), and the program goes on unobserved. The logger's DEBUG level "
+        "has the details.",
+        type(error).__qualname__,
+    )
+    logger.debug("instrument() failed", exc_info=error)
+
+
+def _warn_of_missing() -> None:
+    from llm_cache_otel.observe import instructor_api
+
+    if instructor_api.missing:
+        warn_once(
+            "instructor's insides",
+            f"Instructor {instructor_api.version()} keeps some of its insides where llm-cache-otel "
+            f"{__version__} does not find them. What can't be observed: "
+            f"{', '.join(instructor_api.missing)}. Everything else is. A newer llm-cache-otel may know.",
         )
-        logger.debug("instrument() failed", exc_info=True)
 
 
 class _Reporters:
@@ -193,4 +248,4 @@ class _Reporters:
             return False
 
 
-_reporters = _Reporters()
+reporters = _Reporters()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
 from llm_cache_otel.emit.gauges import Inventory
 from llm_cache_otel.emit.log import Once
 from llm_cache_otel.emit.signals import Route, Signals
@@ -37,6 +38,7 @@ class Reporter:
     ) -> None:
         self.guard = Guard(self._report_error)
         self._salt = hashlib.sha256(settings.digest_salt.encode()).digest()
+        self._inference_spans = InferenceSpans(settings.inference_spans)
         self._inventory = Inventory(self.guard)
         self.route = Route(tracer_provider, meter_provider, settings.exit_timeout, self._inventory)
         self._storing_durations = StoringDurations()
@@ -44,10 +46,16 @@ class Reporter:
 
     def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
         if isinstance(within, SpanScope):
-            return within.signals.spans.open(opening, within.signals)
-        signals = self.route.signals()
-        later.ready()
+            signals = within.signals
+        else:
+            signals = self.route.signals()
+            later.ready()
+        if opening.request is not None:
+            return signals.spans.open_attempt(opening, signals, self._inference_spans)
         return signals.spans.open(opening, signals)
+
+    def is_suppressed(self) -> bool:
+        return is_suppressed()
 
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
         if dropped:

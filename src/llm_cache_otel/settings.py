@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from llm_cache_otel.emit.company import InferenceSpans
 from llm_cache_otel.emit.log import logger
 
 _PREFIX = "LLM_CACHE_OTEL_"
@@ -33,6 +34,13 @@ def _checked_seconds(value: Any) -> float:
     return seconds
 
 
+def _checked_inference_spans(value: Any) -> InferenceSpans:
+    try:
+        return InferenceSpans(value)
+    except ValueError:
+        raise ValueError("must be 'auto', 'always' or 'never'") from None
+
+
 @dataclass(frozen=True)
 class Settings:
     """How llm-cache-otel behaves. Every setting is an argument, or an environment variable.
@@ -43,6 +51,9 @@ class Settings:
             one, and a `cache_namespace`, equal keys have equal digests throughout a fleet.
         exit_timeout: seconds that a pipeline of our own may take at exit to send what is left
             (`LLM_CACHE_OTEL_EXIT_TIMEOUT`, default 2.0).
+        inference_spans: who tells the call of the provider, with a span and GenAI metrics
+            (`LLM_CACHE_OTEL_INFERENCE_SPANS`). `"auto"`, the default: we do, unless another
+            instrumentation is found to do it. `"always"`: we do. `"never"`: we do not.
 
     Raises:
         ValueError: an argument is out of range. A bad environment value warns and is ignored.
@@ -50,13 +61,25 @@ class Settings:
 
     digest_salt: str = field(default="", repr=False)
     exit_timeout: float = -1.0
+    inference_spans: str = ""
 
     def __init__(
-        self, *, digest_salt: str | None = None, exit_timeout: float | None = None
+        self,
+        *,
+        digest_salt: str | None = None,
+        exit_timeout: float | None = None,
+        inference_spans: str | None = None,
     ) -> None:
         environment = os.environ
         self._set("digest_salt", digest_salt, _checked_salt, _process_salt, environment)
         self._set("exit_timeout", exit_timeout, _checked_seconds, 2.0, environment)
+        self._set(
+            "inference_spans",
+            inference_spans,
+            _checked_inference_spans,
+            InferenceSpans.AUTO,
+            environment,
+        )
 
     def _set(
         self,

@@ -16,6 +16,7 @@ from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
     CallFacts,
+    Neighbour,
     Outcome,
     Scope,
     Verdict,
@@ -42,10 +43,11 @@ GEN_AI_BOUNDARIES = [
 
 
 class Metrics:
-    """The instruments of one provider."""
+    """The instruments of one provider; `alone` if nobody else's go there."""
 
-    def __init__(self, provider: MeterProvider) -> None:
+    def __init__(self, provider: MeterProvider, *, alone: bool = False) -> None:
         self.provider = provider
+        self._alone = alone
         meter = provider.get_meter(names.SCOPE, __version__, names.SCHEMA_URL)
         self.gauges = Gauges(meter)
         self._requests = meter.create_counter(
@@ -94,6 +96,10 @@ class Metrics:
             )
         }
 
+    def are_told(self, neighbour: Neighbour | None) -> bool:
+        """Whether a neighbour's GenAI metrics tell an inference where ours would go."""
+        return neighbour is not None and neighbour.metrics and not self._alone
+
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
         context = _context(call.scope)
         whose = {
@@ -102,7 +108,7 @@ class Metrics:
             names.GEN_AI_REQUEST_MODEL: call.model,
         }
         what = {
-            names.OUTCOME: verdict.outcome.value,
+            names.OUTCOME: None if verdict.outcome is None else verdict.outcome.value,
             names.BACKEND: call.backend,
             names.ERROR_TYPE: call.error_type,
             **whose,
@@ -136,7 +142,7 @@ class Metrics:
         self._backend_duration.record(backend.interval.seconds, labels, context)
 
     def _record_attempt(self, attempt: AttemptFacts) -> None:
-        if isinstance(attempt.scope, SpanScope) and attempt.scope.stepped_back:
+        if isinstance(attempt.scope, SpanScope) and attempt.scope.metrics_stepped_back:
             return
         request = attempt.request
         labels = self._labels(

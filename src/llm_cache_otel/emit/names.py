@@ -67,3 +67,6 @@ GEN_AI_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
 # Context keys of others
 UTIL_GENAI_INFERENCE: Final = "opentelemetry.genai.client.inference.context"
 """Set by `opentelemetry-util-genai` while one of its inference spans is open."""
+
+SUPPRESS_LANGUAGE_MODEL: Final = "suppress_language_model_instrumentation"
+"""Set by frameworks' instrumentations that tell the inference themselves, where OpenLLMetry's look for it."""

@@ -163,7 +163,7 @@ _all_metrics: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
 
 def _speaker(
     all_speakers: WeakValueDictionary[int, S],
-    kind: Callable[[Any], S],
+    kind: Callable[..., S],
     provider: Any,
     signal: Signal,
     notes: Notes,
@@ -171,7 +171,8 @@ def _speaker(
     speaker = all_speakers.get(id(provider))
     if speaker is None:
         try:
-            speaker = all_speakers[id(provider)] = kind(provider)
+            alone = private_providers().is_one(provider)
+            speaker = all_speakers[id(provider)] = kind(provider, alone=alone)
         except Exception as error:
             note_failure(signal, error, notes)
             return kind(NOWHERE[signal])

@@ -21,13 +21,16 @@ from opentelemetry.util.types import AttributeValue
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import Bounded
+from llm_cache_otel.emit.company import InferenceSpans, is_told_around, spans_are_told
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
     CallFacts,
     InferenceRequest,
+    Inside,
     Interval,
     LookupFacts,
+    Neighbour,
     Opening,
     Scope,
     SpanRole,
@@ -45,18 +48,26 @@ MaybeAttributes = dict[str, AttributeValue | None]
 class SpanScope:
     """An open span and the context that has it as its current one.
 
-    `stepped_back` marks an attempt whose inference span another instrumentation has open already.
+    `stepped_back` marks an attempt whose span is another instrumentation's, `metrics_stepped_back` one
+    whose GenAI metrics are.
     """
 
-    __slots__ = ("_token", "context", "signals", "span", "stepped_back")
+    __slots__ = ("_token", "context", "metrics_stepped_back", "signals", "span", "stepped_back")
 
     def __init__(
-        self, span: Span, context: Context, signals: Signals, *, stepped_back: bool = False
+        self,
+        span: Span,
+        context: Context,
+        signals: Signals,
+        *,
+        stepped_back: bool = False,
+        metrics_stepped_back: bool = False,
     ) -> None:
         self.span = span
         self.context = context
         self.signals = signals
         self.stepped_back = stepped_back
+        self.metrics_stepped_back = metrics_stepped_back
         self._token: Token[Context] | None = None
 
     def enter(self) -> None:
@@ -69,19 +80,48 @@ class SpanScope:
 
 
 class Spans:
-    """Opens and finishes spans of one provider."""
+    """Opens and finishes spans of one provider; `alone` if nobody else's go there."""
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, *, alone: bool = False) -> None:
         self.provider = provider
+        self._alone = alone
         self._tracer = provider.get_tracer(names.SCOPE, __version__, names.SCHEMA_URL)
         self._create_names = Bounded(other=names.CREATE)
 
     def open(self, opening: Opening, signals: Signals) -> SpanScope:
+        span = self._start(opening)
+        return SpanScope(span, set_span_in_context(span), signals)
+
+    def open_attempt(
+        self, opening: Opening, signals: Signals, inference_spans: InferenceSpans
+    ) -> SpanScope:
+        """`open`, unless somebody else tells the inference."""
+        spans_told, metrics_told = self._told_elsewhere(opening.neighbour, signals, inference_spans)
+        span = INVALID_SPAN if spans_told else self._start(opening)
+        context = context_api.get_current() if spans_told else set_span_in_context(span)
+        return SpanScope(
+            span, context, signals, stepped_back=spans_told, metrics_stepped_back=metrics_told
+        )
+
+    def _told_elsewhere(
+        self, neighbour: Neighbour | None, signals: Signals, inference_spans: InferenceSpans
+    ) -> tuple[bool, bool]:
+        match inference_spans:
+            case InferenceSpans.ALWAYS:
+                return False, False
+            case InferenceSpans.NEVER:
+                return True, True
+            case InferenceSpans.AUTO:
+                if is_told_around():
+                    return True, True
+                return (
+                    spans_are_told(neighbour, self.provider, alone=self._alone),
+                    signals.metrics.are_told(neighbour),
+                )
+
+    def _start(self, opening: Opening) -> Span:
         request = opening.request
-        if request is not None and context_api.get_value(names.UTIL_GENAI_INFERENCE) is not None:
-            context = context_api.get_current()
-            return SpanScope(INVALID_SPAN, context, signals, stepped_back=True)
-        span = self._tracer.start_span(
+        return self._tracer.start_span(
             self._name(opening),
             kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
             attributes=_present(
@@ -91,7 +131,6 @@ class Spans:
             ),
             start_time=opening.start_ns,
         )
-        return SpanScope(span, set_span_in_context(span), signals)
 
     def _name(self, opening: Opening) -> str:
         match opening.role:
@@ -164,7 +203,7 @@ def _present(attributes: MaybeAttributes) -> Attributes:
 def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttributes:
     key = call.key
     return {
-        names.OUTCOME: verdict.outcome.value if verdict else None,
+        names.OUTCOME: verdict.outcome.value if verdict and verdict.outcome else None,
         names.REASON: verdict.reason.value if verdict and verdict.reason else None,
         names.BACKEND: call.backend,
         names.NAME: call.name,
@@ -175,7 +214,7 @@ def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttribute
         names.TTL: call.ttl,
         names.NAMESPACE_SHARED: call.namespace_shared,
         names.SAVED_DURATION: verdict.saved_duration if verdict else None,
-        names.ATTEMPTS: len(call.attempts),
+        names.ATTEMPTS: None if Inside.ATTEMPTS in call.unseen else len(call.attempts),
         names.GEN_AI_PROVIDER_NAME: call.provider,
         names.GEN_AI_REQUEST_MODEL: call.model,
         names.MODE: call.mode,

@@ -10,14 +10,15 @@ from llm_cache_otel.facts import (
     CacheGiven,
     CallFacts,
     ErrorReason,
+    Inside,
     LookupFacts,
     Outcome,
     Reason,
 )
 
 
-def outcome_of(call: CallFacts) -> tuple[Outcome, Reason | None]:
-    """The outcome and, for `bypass` and `error`, its reason.
+def outcome_of(call: CallFacts) -> tuple[Outcome | None, Reason | None]:
+    """The outcome and, for `bypass` and `error`, its reason; no outcome where nothing tells it.
 
     A `bypass` without a reason is a call that failed before its cache was asked: none of the
     closed reasons is its evidence, and `error.type` says what happened.
@@ -30,6 +31,8 @@ def outcome_of(call: CallFacts) -> tuple[Outcome, Reason | None]:
         case CacheGiven.ADAPTER:
             if call.lookup is not None:
                 return _of_lookup(call, call.lookup)
+            if Inside.LOOKUP in call.unseen:
+                return _without_lookup(call)
             return Outcome.BYPASS, _why_never_asked(call)
         case _:
             assert_never(call.cache)
@@ -44,6 +47,18 @@ def _of_lookup(call: CallFacts, lookup: LookupFacts) -> tuple[Outcome, Reason | 
         return Outcome.HIT, None
     reason = _why_never_stored(call.answer)
     return (Outcome.MISS, None) if reason is None else (Outcome.BYPASS, reason)
+
+
+def _without_lookup(call: CallFacts) -> tuple[Outcome | None, Reason | None]:
+    """Told from whether the provider was called, and from nothing where that is not seen either."""
+    reason = _why_never_asked(call) or _why_never_stored(call.answer)
+    if reason is not None:
+        return Outcome.BYPASS, reason
+    if Inside.ATTEMPTS in call.unseen:
+        return None, None
+    if call.attempts:
+        return Outcome.MISS, None
+    return (Outcome.HIT, None) if call.error_type is None else (None, None)
 
 
 def _why_never_asked(call: CallFacts) -> BypassReason | None:

@@ -20,7 +20,7 @@ class StoringDurations:
         self._lock = forks.lock()
         self._seconds: OrderedDict[str, float] = OrderedDict()
 
-    def saved_by(self, call: CallFacts, outcome: Outcome) -> float | None:
+    def saved_by(self, call: CallFacts, outcome: Outcome | None) -> float | None:
         """The seconds that a hit saved, never negative; `None` where the storing call was not seen.
 
         A call that stored its answer is remembered for later hits.

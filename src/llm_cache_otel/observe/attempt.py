@@ -16,6 +16,7 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.neighbours import neighbour_of
 from llm_cache_otel.observe.step import Observing, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
 
@@ -36,9 +37,13 @@ class Attempt:
         self._end_ns: int | None = None
         self._error_type: str | None = None
         self._parse_error_type: str | None = None
-        self._scope = call.target.reporter.open(
-            Opening(SpanRole.ATTEMPT, self._start_ns, request=self._request), call.scope
+        opening = Opening(
+            SpanRole.ATTEMPT,
+            self._start_ns,
+            request=self._request,
+            neighbour=neighbour_of(client, function),
         )
+        self._scope = call.target.reporter.open(opening, call.scope)
         self._surroundings = Surroundings(None, self._scope)
         call.attempts.append(self)
 

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any, SupportsIndex
 
 import wrapt
 
 from llm_cache_otel.observe.call import Call, Target
-from llm_cache_otel.observe.step import Observing
+from llm_cache_otel.observe.step import Observing, Step, Unobserved
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+
+
+class Switch:
+    """Whether the functions that were handed out for a target are still watched.
+
+    `given` is whether the target itself was given to `instrument`, and is not seen only because all are.
+    """
+
+    __slots__ = ("given", "on")
+
+    def __init__(self, *, given: bool) -> None:
+        self.given = given
+        self.on = True
+
+    def is_on(self) -> bool:
+        return self.on
 
 
 class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     """A `create` function that is observed; to everybody who asks, still the function it wraps.
 
     `client_cache_identity` reads `__self__` and closures of what it is given, so anything less than a
-    transparent proxy would change the cache keys.
+    transparent proxy would change the cache keys. Once switched off it passes straight through.
     """
 
     def __init__(
-        self, create: Callable[..., Any], target: Target, undo: ExitStack, *, asynchronous: bool
+        self, create: Callable[..., Any], target: Target, switch: Switch, *, asynchronous: bool
     ) -> None:
         wrapper = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
-        observing = {"on": True}
-        super().__init__(create, wrapper, enabled=lambda: observing["on"])
-        self._self_observing = observing
-        self._self_undo = undo
+        super().__init__(create, wrapper, enabled=switch.is_on)
+        self._self_switch = switch
 
     def __copy__(self) -> Any:
         return self.__wrapped__
@@ -41,20 +54,28 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
         return self.__wrapped__.__qualname__  # by name, as any function
 
     @property
-    def is_observing(self) -> bool:
-        return self._self_observing["on"]
+    def switch(self) -> Switch:
+        return self._self_switch
 
-    def close(self) -> None:
-        """Undo everything; pass straight through from now on, for whoever still holds this."""
-        self._self_observing["on"] = False
-        self._self_undo.close()
+
+def bare(create: Any) -> Any:
+    """What is left of a `create` without the watching that it may have been handed out with."""
+    while type(create) is ObservedCreate:
+        create = create.__wrapped__
+    return create
+
+
+def _step(target: Target, args: Args, kwargs: Kwargs) -> Step:
+    if target.reporter.is_suppressed():
+        return Unobserved()
+    return Call(target, args, kwargs)
 
 
 def _sync_wrapper(target: Target) -> Callable[..., Any]:
     guard = target.reporter.guard
 
     def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        with Observing(guard, "create", lambda: Call(target, args, kwargs)) as seen:
+        with Observing(guard, "create", lambda: _step(target, args, kwargs)) as seen:
             result = wrapped(*args, **kwargs)
         return seen.returned(result)
 
@@ -65,7 +86,7 @@ def _async_wrapper(target: Target) -> Callable[..., Any]:
     guard = target.reporter.guard
 
     async def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        with Observing(guard, "create", lambda: Call(target, args, kwargs)) as seen:
+        with Observing(guard, "create", lambda: _step(target, args, kwargs)) as seen:
             result = await wrapped(*args, **kwargs)
         return seen.returned(result)
 

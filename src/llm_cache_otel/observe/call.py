@@ -18,7 +18,7 @@ from llm_cache_otel.facts import (
     SpanRole,
     StoreFacts,
 )
-from llm_cache_otel.observe import adapter, response_model, sdk
+from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
 from llm_cache_otel.observe.adapter_methods import adapter_methods
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
@@ -83,7 +83,9 @@ class Call:
         ttl = kwargs.get("cache_ttl")
         self.backend = adapter.backend_of(cache)
         self.ttl = ttl if isinstance(ttl, int) else None
-        self.namespace_shared = "cache_namespace" in kwargs
+        self.namespace_shared = (
+            "cache_namespace" in kwargs or not instructor_api.keys_have_namespaces
+        )
         with self.guard("cache size"):
             adapter.watch_size(self.target.reporter, cache, self.backend, self.name)
 
@@ -135,7 +137,12 @@ class Call:
     def key_computed(
         self, key: str | None, start_ns: int, end_ns: int, arguments: Mapping[str, Any]
     ) -> None:
-        """Note a run of the key function, called with `arguments`."""
+        """Note a run of the key function, called with `arguments`.
+
+        Instructor 1.15.3 to 1.16 run it again before they store; what it costs them is the first.
+        """
+        if self.key is not None:
+            return
         part = None
         if key is None:
             with self.guard("key part"):
@@ -145,7 +152,8 @@ class Call:
             digest=None if key is None else self.target.reporter.digest(key),
             unserializable_part=part,
         )
-        self.learn(arguments.get("provider"), arguments.get("mode"), arguments.get("request"))
+        request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
+        self.learn(arguments.get("provider"), arguments.get("mode"), request)
         if self.answer is AnswerKind.MODEL:
             self.answer = response_model.prepared_answer(arguments.get("response_model"))
 
@@ -173,6 +181,7 @@ class Call:
                 attempts=tuple(attempt.facts(end_ns) for attempt in attempts),
                 store=self.store,
                 error_type=None if error is None else error_type(error),
+                unseen=instructor_api.unseen,
                 scope=self.scope,
             ),
             dropped=dropped,
@@ -187,7 +196,9 @@ def _name_of(cache: object) -> str | None:
 def _cache_given(cache: object) -> CacheGiven:
     if cache is None:
         return CacheGiven.NOTHING
-    return CacheGiven.ADAPTER if isinstance(cache, BaseCache) else CacheGiven.NOT_A_CACHE
+    if instructor_api.ignores_other_caches and not isinstance(cache, BaseCache):
+        return CacheGiven.NOT_A_CACHE
+    return CacheGiven.ADAPTER
 
 
 def _string(value: object) -> str | None:

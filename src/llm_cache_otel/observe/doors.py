@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import ExitStack
 from typing import Any, Protocol
 
 import wrapt
 
 from llm_cache_otel.observe.adapter_methods import adapter_methods
-from llm_cache_otel.observe.boundary import ObservedCreate
+from llm_cache_otel.observe.boundary import ObservedCreate, Switch
 from llm_cache_otel.observe.call import Target
-from llm_cache_otel.observe.instructor_api import (
-    AsyncInstructor,
-    BaseCache,
-    Instructor,
-    is_patched_create,
-)
+from llm_cache_otel.observe.clients import observed_clients
+from llm_cache_otel.observe.instructor_api import BaseCache, Instructor, is_patched_create
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.sdk import provider_name
 from llm_cache_otel.observe.seams import seams
 
 
 class Door(Protocol):
     """One target."""
 
-    def is_open(self) -> bool: ...
+    def obstacle(self) -> str | None:
+        """Why it can't be observed after all, in a user's words."""
+
+    def is_open(self) -> bool:
+        """Whether it was given to `instrument`, and not let go since."""
+        ...
 
     def open(self, reporter: Reporter, name: str | None) -> None: ...
 
@@ -40,9 +39,13 @@ def door_for(target: Any) -> Door | None:
         return _InstructorDoor(target)
     if isinstance(target, BaseCache):
         return _AdapterDoor(target)
+    return patched_door(target)
+
+
+def patched_door(target: Any) -> PatchedDoor | None:
     completions = _openai_completions(target)
     if completions is not None and is_patched_create(completions.create):
-        return _PatchedDoor(target, completions)
+        return PatchedDoor(target, completions)
     return None
 
 
@@ -54,80 +57,71 @@ def _openai_completions(client: Any) -> Any | None:
     return client.chat.completions
 
 
-class _CreateDoor:
-    """A target whose calls all go through one function, kept in an attribute."""
+class _InstructorDoor:
+    """An Instructor client."""
 
-    def __init__(self, owner: Any, holder: Any, attribute: str) -> None:
-        self._owner = owner
-        self._holder = holder
-        self._attribute = attribute
+    def __init__(self, client: Instructor) -> None:
+        self._client = client
+
+    def obstacle(self) -> str | None:
+        return observed_clients.obstacle(self._client)
 
     def is_open(self) -> bool:
-        return self._observed() is not None
+        return observed_clients.is_given(self._client)
 
     def open(self, reporter: Reporter, name: str | None) -> None:
-        create = getattr(self._holder, self._attribute)
-        asynchronous = isinstance(self._owner, AsyncInstructor) or inspect.iscoroutinefunction(
-            create
+        observed_clients.add(self._client, reporter, name)
+        seams.open_for(self._client)
+
+    def close(self) -> None:
+        if self.is_open():
+            observed_clients.remove(self._client)
+            seams.close_for(self._client)
+
+
+class PatchedDoor:
+    """An OpenAI client whose `chat.completions.create` is Instructor's, kept in the instance."""
+
+    def __init__(self, client: Any, completions: Any) -> None:
+        self._client = client
+        self._completions = completions
+
+    def obstacle(self) -> str | None:
+        return None
+
+    def is_open(self) -> bool:
+        observed = self._observed()
+        return observed is not None and observed.switch.given
+
+    def open(self, reporter: Reporter, name: str | None, *, given: bool = True) -> None:
+        self.close()
+        create = self._completions.create
+        target = Target(
+            reporter=reporter, name=name, sdk_client=self._client, provider=None, mode=None
         )
-        undo = ExitStack()
-        observed = ObservedCreate(
-            create, self._target(reporter, name, create), undo, asynchronous=asynchronous
+        asynchronous = inspect.iscoroutinefunction(create)
+        self._completions.create = ObservedCreate(
+            create, target, Switch(given=given), asynchronous=asynchronous
         )
-        seams.open_for(self._owner)
-        undo.callback(seams.close_for, self._owner)
-        setattr(self._holder, self._attribute, observed)
-        undo.callback(self._put_back, observed, create)
+        seams.open_for(self._client)
 
     def close(self) -> None:
         observed = self._observed()
-        if observed is not None:
-            observed.close()
-
-    def _put_back(self, observed: ObservedCreate, create: Any) -> None:
+        if observed is None:
+            return
+        observed.switch.on = False
         # Somebody who wrapped ours keeps what they have: ours passes through by then.
-        if getattr(self._holder, self._attribute) is observed:
-            setattr(self._holder, self._attribute, create)
+        if self._completions.create is observed:
+            self._completions.create = observed.__wrapped__
+        seams.close_for(self._client)
 
     def _observed(self) -> ObservedCreate | None:
-        create = getattr(self._holder, self._attribute)
+        create = self._completions.create
         while isinstance(create, wrapt.BaseObjectProxy):
-            if isinstance(create, ObservedCreate) and create.is_observing:
+            if isinstance(create, ObservedCreate) and create.switch.on:
                 return create
             create = create.__wrapped__
         return None
-
-    def _target(self, reporter: Reporter, name: str | None, create: Any) -> Target:
-        raise NotImplementedError
-
-
-class _InstructorDoor(_CreateDoor):
-    """An Instructor client: `create_fn` is what every way to call it ends in."""
-
-    def __init__(self, client: Instructor) -> None:
-        super().__init__(client, client, "create_fn")
-
-    def _target(self, reporter: Reporter, name: str | None, create: Any) -> Target:
-        client = self._owner
-        return Target(
-            reporter=reporter,
-            name=name,
-            sdk_client=client.client,
-            provider=provider_name(client.provider.value, client.client, create),
-            mode=str(client.mode.value),
-        )
-
-
-class _PatchedDoor(_CreateDoor):
-    """An OpenAI client whose `chat.completions.create` is Instructor's."""
-
-    def __init__(self, client: Any, completions: Any) -> None:
-        super().__init__(client, completions, "create")
-
-    def _target(self, reporter: Reporter, name: str | None, create: Any) -> Target:
-        return Target(
-            reporter=reporter, name=name, sdk_client=self._owner, provider=None, mode=None
-        )
 
 
 class _AdapterDoor:
@@ -135,6 +129,9 @@ class _AdapterDoor:
 
     def __init__(self, cache: BaseCache) -> None:
         self._cache = cache
+
+    def obstacle(self) -> str | None:
+        return None
 
     def is_open(self) -> bool:
         return adapter_methods.get(self._cache) is not None

@@ -1,28 +1,24 @@
 """Everything this package knows of Instructor's insides: the one file to mend when they move.
 
-Checked on Instructor 1.17. `cache_module`'s helpers are imported by Instructor at call time and
-`retry_module`'s are globals of the module that calls them, so replacing the modules' attributes
-reaches every client, whenever it was made.
+Checked on Instructor 1.10 to 1.17. The cache's helpers are imported by Instructor at call time and the
+retry loops are globals of the module that calls them, so replacing the modules' attributes reaches every
+client, whenever it was made. What a later Instructor has moved elsewhere is absent here, `missing` says
+what can't be seen for it, and the rest goes on.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module, metadata
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import instructor.cache as cache_module
-import instructor.v2.core.patch as retry_module
-from instructor import AsyncInstructor, Instructor, Mode
-from instructor.cache import AutoCache, BaseCache, DiskCache
-from instructor.core.exceptions import InstructorRetryException
-from instructor.core.hooks import Hooks
-from instructor.dsl.iterable import IterableBase
-from instructor.dsl.parallel import ParallelBase
-from instructor.dsl.partial import PartialBase
-from instructor.dsl.simple_type import AdapterBase
+from llm_cache_otel.facts import Inside
 
 __all__ = [
+    "CREATE",
     "KEY",
     "LOAD",
     "RETRY_ASYNC",
@@ -40,17 +36,148 @@ __all__ = [
     "ParallelBase",
     "PartialBase",
     "auto_cache_size",
+    "ignores_other_caches",
     "is_patched_create",
+    "keys_have_namespaces",
+    "missing",
+    "no_hooks",
     "parallel_mode_values",
+    "patch_places",
+    "unseen",
+    "version",
 ]
 
-KEY: tuple[ModuleType, str] = (cache_module, "make_request_cache_key")
-LOAD: tuple[ModuleType, str] = (cache_module, "load_cached_response")
-STORE: tuple[ModuleType, str] = (cache_module, "store_cached_response")
-RETRY_SYNC: tuple[ModuleType, str] = (retry_module, "retry_sync_v2")
-RETRY_ASYNC: tuple[ModuleType, str] = (retry_module, "retry_async_v2")
+Place = tuple[ModuleType, str]
+"""A module, and the name of a function in it."""
 
-parallel_mode_values = frozenset(str(mode.value) for mode in Mode.parallel_modes())
+_ANSWERS = "which answers can't be cached"
+
+missing: list[str] = []
+"""What can't be observed because this Instructor keeps its insides elsewhere, in a user's words."""
+
+
+class _Absent:
+    """Stands in for a class that this Instructor does not have: nothing is one of it."""
+
+
+def _place(what: str, *candidates: str) -> Place | None:
+    """The first of these functions (`module:function`) that there is."""
+    for candidate in candidates:
+        module_name, name = candidate.split(":")
+        try:
+            module = import_module(module_name)
+            getattr(module, name)
+        except (ImportError, AttributeError):
+            continue
+        return module, name
+    if what not in missing:
+        missing.append(what)
+    return None
+
+
+def _class(what: str, *candidates: str) -> Any:
+    place = _place(what, *candidates)
+    return _Absent if place is None else getattr(*place)
+
+
+def _is_there(kind: type) -> bool:
+    return kind is not _Absent
+
+
+if TYPE_CHECKING:
+    from instructor import AsyncInstructor, Instructor
+    from instructor.cache import AutoCache, BaseCache, DiskCache
+    from instructor.core.exceptions import InstructorRetryException
+    from instructor.core.hooks import Hooks
+    from instructor.dsl.iterable import IterableBase
+    from instructor.dsl.parallel import ParallelBase
+    from instructor.dsl.partial import PartialBase
+    from instructor.dsl.simple_type import AdapterBase
+else:
+    Instructor = _class("clients", "instructor:Instructor")
+    AsyncInstructor = _class("async clients", "instructor:AsyncInstructor")
+    BaseCache = _class("cache adapters", "instructor.cache:BaseCache")
+    AutoCache = _class("the size of an AutoCache", "instructor.cache:AutoCache")
+    DiskCache = _class("which cache is a DiskCache", "instructor.cache:DiskCache")
+    _ERRORS = ("instructor.core.exceptions", "instructor.exceptions")  # since 1.11; 1.10
+    InstructorRetryException = _class(
+        "what a retry failed of", *(f"{module}:InstructorRetryException" for module in _ERRORS)
+    )
+    Hooks = _class(
+        "answers that can't be parsed", "instructor.core.hooks:Hooks", "instructor.hooks:Hooks"
+    )
+    AdapterBase = _class(_ANSWERS, "instructor.dsl.simple_type:AdapterBase")
+    IterableBase = _class(_ANSWERS, "instructor.dsl.iterable:IterableBase")
+    ParallelBase = _class(_ANSWERS, "instructor.dsl.parallel:ParallelBase")
+    PartialBase = _class(_ANSWERS, "instructor.dsl.partial:PartialBase")
+
+KEY = _place(
+    "cache keys", "instructor.cache:make_request_cache_key", "instructor.cache:make_cache_key"
+)
+LOAD = _place("lookups", "instructor.cache:load_cached_response")
+STORE = _place("stores", "instructor.cache:store_cached_response")
+RETRY_SYNC = _place(
+    "attempts",
+    "instructor.v2.core.patch:retry_sync_v2",  # since 1.15.3
+    "instructor.core.patch:retry_sync",  # since 1.11
+    "instructor.patch:retry_sync",
+)
+RETRY_ASYNC = _place(
+    "attempts of async clients",
+    "instructor.v2.core.patch:retry_async_v2",
+    "instructor.core.patch:retry_async",
+    "instructor.patch:retry_async",
+)
+
+unseen = frozenset(
+    inside
+    for inside, places in (
+        (Inside.LOOKUP, (LOAD,)),
+        (Inside.ATTEMPTS, (RETRY_SYNC, RETRY_ASYNC)),
+    )
+    if None in places
+)
+
+CREATE = "create_fn"
+"""The attribute of a client that holds the function which every way to call it ends in."""
+
+keys_have_namespaces = KEY is not None and KEY[1] == "make_request_cache_key"
+"""Since 1.17. Before, whoever asks the same of a cache gets the same entry, whichever client it asks."""
+
+ignores_other_caches = (
+    _is_there(BaseCache) and RETRY_SYNC is not None and RETRY_SYNC[1] == "retry_sync_v2"
+)
+"""Since 1.15.3. Before, whatever stands in `cache=` is asked, a `BaseCache` or not."""
+
+
+_MODE = _place(_ANSWERS, "instructor:Mode")
+parallel_mode_values = frozenset(
+    str(mode.value)
+    for mode in (() if _MODE is None else getattr(*_MODE))
+    if "PARALLEL" in mode.name
+)
+
+
+def version() -> str:
+    try:
+        return metadata.version("instructor")
+    except metadata.PackageNotFoundError:
+        return "of an unknown version"
+
+
+def patch_places() -> list[Place]:
+    """Where `patch` is found by those who call it, Instructor itself among them."""
+    modules = [import_module("instructor")]
+    if RETRY_SYNC is not None:
+        modules.append(RETRY_SYNC[0])
+    with suppress(ImportError):  # since 1.15.3 a second name for the same
+        modules.append(import_module("instructor.core.patch"))
+    return [(module, "patch") for module in modules if hasattr(module, "patch")]
+
+
+def no_hooks() -> Any | None:
+    """The hooks of a call that has none, for ours to stand in for."""
+    return Hooks() if _is_there(Hooks) else None
 
 
 def auto_cache_size(cache: Any) -> tuple[int, int]:
@@ -58,7 +185,7 @@ def auto_cache_size(cache: Any) -> tuple[int, int]:
     return len(cache._cache), cache._maxsize
 
 
-def is_patched_create(create: Any) -> bool:
+def is_patched_create(create: Callable[..., Any]) -> bool:
     """Whether a `create` is the function that `instructor.patch` puts in the SDK's place."""
     function = inspect.unwrap(create, stop=lambda f: hasattr(f, "__globals__"))
     module = getattr(function, "__globals__", {}).get("__name__", "")

@@ -25,6 +25,10 @@ class Reporter(Protocol):
         """
         ...
 
+    def is_suppressed(self) -> bool:
+        """Whether nothing that runs in this context is to be observed."""
+        ...
+
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
         """Say what happened. Each fact is handed over once.
 

@@ -68,11 +68,11 @@ class _Retry:
     def __init__(self, call: Call, kwargs: Kwargs, observed: Callable[..., Any]) -> None:
         call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
         hooks = kwargs.get("hooks")
-        self.kwargs = {
-            **kwargs,
-            "func": observed(call, kwargs["func"]),
-            "hooks": attempt.HookTap(instructor_api.Hooks() if hooks is None else hooks, call),
-        }
+        if hooks is None:
+            hooks = instructor_api.no_hooks()
+        self.kwargs = {**kwargs, "func": observed(call, kwargs["func"])}
+        if hooks is not None:
+            self.kwargs["hooks"] = attempt.HookTap(hooks, call)
         surroundings = Surroundings(None, None)
         self.enter = surroundings.enter
         self.leave = surroundings.leave
@@ -124,8 +124,8 @@ class Seams:
     def open_for(self, user: Any) -> None:
         with self._lock:
             for place, seam in _SEAMS:
-                if not _is_open(*place):
-                    self._undo.callback(_replace(*place, seam))
+                if place is not None and not _is_open(*place):
+                    self._undo.callback(replaced(*place, seam))
             self._users.add(user)
 
     def close_for(self, user: Any) -> None:
@@ -152,7 +152,8 @@ def _is_open(module: ModuleType, name: str) -> bool:
     return True
 
 
-def _replace(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callable[[], None]:
+def replaced(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callable[[], None]:
+    """Put `seam` around a function of a module; returns what takes it away again."""
     original = getattr(module, name)
     ours = _Seam(original, seam)
     setattr(module, name, ours)

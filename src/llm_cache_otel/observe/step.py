@@ -77,6 +77,19 @@ class Surroundings:
             self._scope.leave()
 
 
+class Unobserved:
+    """A call that is not to be observed: nor is what runs within it a part of any call around it."""
+
+    def __init__(self) -> None:
+        surroundings = Surroundings(None, None)
+        self.enter = surroundings.enter
+        self.leave = surroundings.leave
+
+    def failed(self, error: BaseException) -> None: ...
+
+    def returned(self, result: Any) -> None: ...
+
+
 class Observing:
     """Around the host's own call: `with Observing(...) as seen: result = f()`, then `seen.returned(result)`.
 

@@ -1,0 +1,101 @@
+"""Observing whatever Instructor makes, without being handed any of it."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from llm_cache_otel import forks
+from llm_cache_otel.observe import instructor_api
+from llm_cache_otel.observe.boundary import ObservedCreate, Switch
+from llm_cache_otel.observe.call import Target
+from llm_cache_otel.observe.clients import observed_clients
+from llm_cache_otel.observe.doors import patched_door
+from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.seams import replaced, seams
+
+
+class EveryClient:
+    """Every client of this process. Thread-safe.
+
+    Instructor's own clients are seen whenever they were made. What `instructor.patch` changes is seen
+    from the moment it does: an OpenAI client that it changed before can't be found.
+    """
+
+    def __init__(self) -> None:
+        self._lock = forks.rlock()
+        self._undo: ExitStack | None = None
+
+    def open(self, reporter: Reporter) -> None:
+        with self._lock:
+            if self._undo is not None:
+                return
+            with ExitStack() as undo:  # all of it or nothing
+                seams.open_for(self)
+                undo.callback(seams.close_for, self)
+                observed_clients.add_all(reporter)
+                undo.callback(observed_clients.remove_all)
+                patches = _Patches(reporter)
+                undo.callback(patches.close)
+                for place in instructor_api.patch_places():
+                    undo.callback(replaced(*place, patches.patch))
+                self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        with self._lock:
+            undo, self._undo = self._undo, None
+            if undo is not None:
+                undo.close()
+
+
+class _Patches:
+    """What `instructor.patch` was called for while it was watched."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._target = Target(
+            reporter=reporter, name=None, sdk_client=None, provider=None, mode=None
+        )
+        self._switch = Switch(given=False)
+        self._clients: list[weakref.ref[Any]] = []
+
+    def patch(
+        self,
+        wrapped: Callable[..., Any],
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        made = wrapped(*args, **kwargs)
+        observed = None
+        if self._switch.on:
+            with self._reporter.guard("patch"):
+                observed = self._observed(made)
+        return made if observed is None else observed
+
+    def _observed(self, made: Any) -> ObservedCreate | None:
+        """What takes the place of a function that was patched; `None` for a client, changed in place."""
+        door = patched_door(made)
+        if door is not None:
+            if not door.is_open():
+                door.open(self._reporter, None, given=False)
+                self._clients = [known for known in self._clients if known() is not None]
+                self._clients.append(weakref.ref(made))
+            return None
+        if not inspect.isfunction(made):  # nothing that we know, or ours already
+            return None
+        asynchronous = inspect.iscoroutinefunction(made)
+        return ObservedCreate(made, self._target, self._switch, asynchronous=asynchronous)
+
+    def close(self) -> None:
+        self._switch.on = False
+        for client in filter(None, [known() for known in self._clients]):
+            door = patched_door(client)
+            if door is not None and not door.is_open():
+                door.close()
+
+
+every_client = EveryClient()
