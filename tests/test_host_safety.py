@@ -11,6 +11,7 @@ from typing import Any, Union
 import instructor
 import pytest
 from instructor.cache import AutoCache
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from support.models import MESSAGES, City, DictCache, FailingCache, User
 from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
@@ -18,6 +19,7 @@ from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.instrumentor import LLMCacheInstrumentor
 from llm_cache_otel.later import later
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
@@ -34,6 +36,12 @@ TRUSTED = {
     "observe.step.Observing.__exit__",
     "observe.step.Observing.returned",
     "observe.stream._end",
+    "observe.clients._Create.__get__",
+    "observe.clients._Create.__set__",
+    "observe.clients._Create.__delete__",
+    "observe.clients.ObservedClients._drop",
+    "observe.clients.ObservedClients.guard",
+    "observe.every_client._Patches.patch",
     "observe.seams._key",
     "observe.seams._load",
     "observe.seams._store",
@@ -53,7 +61,7 @@ TRUSTED = {
 }
 OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.
-    *("forks.", "instrument.", "observe.doors.", "settings.", "_"),
+    *("forks.", "instrument.", "instrumentor.", "observe.doors.", "settings.", "_"),
     *("emit.bounded.Bounded.__init__", "emit.log.Once.__init__", "emit.spans.Spans.__init__"),
     *(
         "emit.gauges.Gauges.__init__",
@@ -66,6 +74,18 @@ OFF_THE_PATH = (
         "observe.adapter_methods.AdapterMethods.",
         "observe.adapter_methods._methods_of",
         "observe.boundary.",
+        *(
+            f"observe.clients.ObservedClients.{name}"
+            for name in ("__init__", "is_given", "add", "remove")
+        ),
+        *(
+            f"observe.clients.ObservedClients._{name}"
+            for name in ("forget", "put_in_place", "clear_away")
+        ),
+        "observe.clients.ObservedClients.obstacle",
+        "observe.clients._Create.__init__",
+        "observe.every_client.EveryClient.",
+        *("observe.every_client._Patches.__init__", "observe.every_client._Patches.close"),
         "observe.seams.Seams.",
     ),
     *(
@@ -74,7 +94,7 @@ OFF_THE_PATH = (
         "later.Later.wait",
         "later.Later._run",
         "observe.seams._is_open",
-        "observe.seams._replace",
+        "observe.seams.replaced",
         "observe.instructor_api.",
     ),
     # The SDK's collection calls these; the SDK is what catches them, and what they ask is guarded.
@@ -84,9 +104,18 @@ OFF_THE_PATH = (
     *("emit.environment.", "emit.pipeline."),
     *("emit.log.Notes.", "emit.log.warn_once"),
 )
+UNLESS_GIVEN = (
+    *("observe.clients.ObservedClients._know", "observe.clients._Known.", "observe.clients._value"),
+    "observe.every_client._Patches._observed",
+    "observe.clients.ObservedClients.replaced",
+)
+"""What runs in live calls of clients that were never given to `instrument`."""
+ELSEWHERE = ("interpret.outcome._without_lookup",)
+"""What runs only with an Instructor whose insides have moved: test_versions.py."""
 COUNTING = (
     *("emit.metrics.Metrics.count_error", "emit.log.Once.warn", "reporter.Reporter._report_error"),
     *("emit.signals.Route.signals", "emit.signals.Signals.are_ours"),
+    "observe.clients.ObservedClients._report_error",
 )
 """What counts errors can't count its own; it is broken in a test of its own."""
 
@@ -94,7 +123,8 @@ COUNTING = (
 SABOTAGED = [
     name
     for name in FUNCTIONS
-    if name not in TRUSTED and not name.startswith((*OFF_THE_PATH, *COUNTING))
+    if name not in TRUSTED
+    and not name.startswith((*OFF_THE_PATH, *COUNTING, *UNLESS_GIVEN, *ELSEWHERE))
 ]
 
 
@@ -139,6 +169,12 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     seen.append(client.create(**REQUEST, context={"x": {1, 2}}).model_dump())
     stream = client.create(**{**REQUEST, "response_model": None}, stream=True)
     seen.append([chunk.id for chunk in stream])
+    with suppress_instrumentation():
+        seen.append(client.create(**REQUEST).model_dump())
+        try:
+            client.create(**REQUEST, cache=FailingCache("get"))
+        except Exception as error:
+            seen.append((type(error), str(error)))
     provider.cues.add(Cue(status=500))
     own.entries = dict.fromkeys(own.entries, "no JSON")
     seen.append(len(own.entries))
@@ -217,11 +253,48 @@ def test_the_program_sees_what_it_saw_without_us(
     assert counted, f"{name} failed {sabotage.runs} times, and nobody counted it"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in FUNCTIONS
+        if name.startswith((*UNLESS_GIVEN, "observe.clients.ObservedClients.watched"))
+    ],
+)
+def test_nor_does_a_program_that_was_not_changed_for_us(
+    name: str,
+    provider: SimulatedProvider,
+    recording: Recording,
+    without_us: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    sabotage = Broken(FUNCTIONS[name])
+    LLMCacheInstrumentor().instrument(**recording.providers)
+    sabotage.start()
+    try:
+        seen = both(provider, lambda *targets: None)
+    finally:
+        sabotage.stop()
+        LLMCacheInstrumentor().uninstrument()
+    assert seen == without_us
+    assert sabotage.runs, "is it dead, or does the program above miss it?"
+    assert recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
+
+
 @pytest.mark.parametrize("name", COUNTING)
 def test_even_when_the_counting_of_errors_fails(
     name: str, provider: SimulatedProvider, recording: Recording, without_us: list[Any]
 ) -> None:
-    counting, cause = Broken(FUNCTIONS[name]), Broken(FUNCTIONS["interpret.outcome.outcome_of"])
+    at_client = name.startswith("observe.clients.")
+    cause = Broken(
+        FUNCTIONS[
+            "observe.clients.ObservedClients.watched"
+            if at_client
+            else "interpret.outcome.outcome_of"
+        ]
+    )
+    counting = Broken(FUNCTIONS[name])
 
     def observe(*targets: Any) -> None:
         for target in targets:
@@ -241,6 +314,6 @@ def test_even_when_the_counting_of_errors_fails(
 def test_what_is_trusted_or_off_the_path_exists() -> None:
     """So that the lists above can't go stale."""
     assert set(FUNCTIONS) >= TRUSTED | set(COUNTING)
-    for prefix in OFF_THE_PATH:
+    for prefix in (*OFF_THE_PATH, *UNLESS_GIVEN):
         if prefix != "_":
             assert any(name.startswith(prefix) for name in FUNCTIONS), prefix

@@ -12,6 +12,7 @@ import weakref
 from typing import Any
 
 from llm_cache_otel import forks
+from llm_cache_otel.guard import Guarded
 from llm_cache_otel.observe.boundary import ObservedCreate, Switch, bare
 from llm_cache_otel.observe.call import Target
 from llm_cache_otel.observe.instructor_api import CREATE, AsyncInstructor, Instructor
@@ -68,32 +69,36 @@ class ObservedClients:
                     self._forget(identity)
             self._clear_away()
 
-    @property
-    def are_all(self) -> bool:
-        return self._all is not None
-
-    def watched(self, client: Any, create: Any) -> Any | None:
+    def watched(self, client: Any, create: Any) -> ObservedCreate | None:
         """The observed function in place of a client's `create`; `None` if it is not observed."""
         known, reporter = self._get(client), self._all
         if known is None and reporter is not None:
-            with reporter.guard("client"), self._lock:
+            with self._lock:
                 known = self._get(client) or self._know(client, reporter, None, given=False)
         if known is None:
             return None
-        with known.target.reporter.guard("client"):
-            create = bare(create)
-            asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(
-                create
-            )
-            return ObservedCreate(create, known.target, known.switch, asynchronous=asynchronous)
-        return None
+        create = bare(create)
+        asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
+        return ObservedCreate(create, known.target, known.switch, asynchronous=asynchronous)
 
-    def replaced(self, client: Any) -> None:
+    def replaced(self, client: Any, create: Any) -> None:
         """Watch no function any more that was handed out for a client: the new one may wrap it."""
+        if self._all is not None:
+            vars(client)[CREATE] = bare(create)
         known = self._get(client)
         if known is not None:
             known.switch.on = False
             known.switch = Switch(given=known.switch.given)
+
+    def guard(self, client: object) -> Guarded:
+        return Guarded("client", lambda where, error: self._report_error(client, where, error))
+
+    def _report_error(self, client: object, where: str, error: Exception) -> None:
+        known = self._known.get(id(client))
+        reporter = self._all if known is None else known.target.reporter
+        if reporter is not None:
+            with reporter.guard(where):
+                raise error
 
     def _get(self, client: object) -> _Known | None:
         known = self._known.get(id(client))
@@ -166,12 +171,15 @@ class _Create:
             raise AttributeError(
                 f"{type(client).__name__!r} object has no attribute {CREATE!r}"
             ) from None
-        watched = self._clients.watched(client, create)
+        watched = None
+        with self._clients.guard(client):
+            watched = self._clients.watched(client, create)
         return create if watched is None else watched
 
     def __set__(self, client: Any, create: Any) -> None:
-        vars(client)[CREATE] = bare(create) if self._clients.are_all else create
-        self._clients.replaced(client)
+        vars(client)[CREATE] = create
+        with self._clients.guard(client):
+            self._clients.replaced(client, create)
 
     def __delete__(self, client: Any) -> None:
         try:
