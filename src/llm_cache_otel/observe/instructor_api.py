@@ -99,9 +99,10 @@ else:
     BaseCache = _class("cache adapters", "instructor.cache:BaseCache")
     AutoCache = _class("the size of an AutoCache", "instructor.cache:AutoCache")
     DiskCache = _class("which cache is a DiskCache", "instructor.cache:DiskCache")
-    _ERRORS = ("instructor.core.exceptions", "instructor.exceptions")  # since 1.11; 1.10
     InstructorRetryException = _class(
-        "what a retry failed of", *(f"{module}:InstructorRetryException" for module in _ERRORS)
+        "what a retry failed of",
+        "instructor.core.exceptions:InstructorRetryException",  # since 1.11
+        "instructor.exceptions:InstructorRetryException",
     )
     Hooks = _class(
         "answers that can't be parsed", "instructor.core.hooks:Hooks", "instructor.hooks:Hooks"
