@@ -154,8 +154,12 @@ class Call:
         )
         request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
         self.learn(arguments.get("provider"), arguments.get("mode"), request)
+        self.prepared(arguments.get("response_model"))
+
+    def prepared(self, model: Any) -> None:
+        """Note the model that Instructor made of what it was asked for."""
         if self.answer is AnswerKind.MODEL:
-            self.answer = response_model.prepared_answer(arguments.get("response_model"))
+            self.answer = response_model.prepared_answer(model)
 
     def _finish(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         if not self._unfinished.acquire(blocking=False):

@@ -61,8 +61,10 @@ class _CacheStep:
 class Lookup(_CacheStep):
     """From the start of the key function to the model read back from the entry."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, response_model: Any = None) -> None:
         start_ns = call.clock.now() if call.key is None else call.key.interval.start_ns
+        if call.key is None:  # where the key function is not seen, which is told the same
+            call.prepared(response_model)
         super().__init__(call, SpanRole.LOOKUP, start_ns)
 
     def failed(self, error: BaseException) -> None:

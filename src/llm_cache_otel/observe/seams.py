@@ -40,7 +40,7 @@ def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
     call = current_call.get()
     if call is None or not args:
         return wrapped(*args, **kwargs)
-    with Observing(call.guard, "lookup", lambda: Lookup(call)) as seen:
+    with Observing(call.guard, "lookup", lambda: Lookup(call, *args[2:3])) as seen:
         found = wrapped(*_tapped(seen, args), **kwargs)
     return seen.returned(found)
 
