@@ -106,7 +106,7 @@ OFF_THE_PATH = (
 )
 UNLESS_GIVEN = (
     *("observe.clients.ObservedClients._know", "observe.clients._Known.", "observe.clients._value"),
-    "observe.every_client._Patches._observed",
+    *("observe.every_client._Patches._observed", "observe.every_client._Patches._watch"),
     "observe.clients.ObservedClients.replaced",
 )
 """What runs in live calls of clients that were never given to `instrument`."""

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import importlib
+import inspect
 import logging
 import pkgutil
 import sys
@@ -22,7 +23,7 @@ from instructor.cache import AutoCache
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from support.clients import MAKERS, close, create, make, request_for
-from support.models import FailingCache
+from support.models import DictCache, FailingCache
 from support.recording import Recording
 from support.ways import WAYS, call, closing, make_client, mode_for
 
@@ -102,9 +103,7 @@ def test_every_kind_of_client_counts_once_whatever_else_is_done(
 
     asyncio.run(run())
     names = [span.attributes.get("llm_cache.name") for span in recording.spans("create User")]
-    # A patched OpenAI client that was let go is not found again; Instructor's own are.
-    let_go = [] if kind == "instructor.patch(client)" else [None]
-    assert names == [None, "given", *let_go]
+    assert names == [None, "given", None]
 
 
 def test_any_number_of_times(
@@ -208,6 +207,22 @@ def test_a_function_that_was_kept_is_not_watched_afterwards(
     client.client.close()
 
 
+def test_patched_twice_counts_once(
+    provider: SimulatedProvider, recording: Recording, observe: Callable[..., None]
+) -> None:
+    observe()
+    sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
+    function = instructor.patch(create=instructor.patch(create=sdk.chat.completions.create))
+    client = instructor.patch(instructor.patch(sdk))
+    for create_ in (function, client.chat.completions.create):
+        create_(**{**request_for("from_openai"), "response_model": None})
+        assert recording.sums(*OUTCOMES) == {"off": 1}
+    LLMCacheInstrumentor().uninstrument()
+    assert inspect.isfunction(client.chat.completions.create)
+    assert type(client.chat.completions.create) is type(lambda: None)
+    sdk.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -272,6 +287,18 @@ def test_suppressed_means_neither_spans_nor_counts(
     client.client.close()
     assert recording.sums(*OUTCOMES) == {"hit": 1}
     uninstrument(client)
+
+
+def test_nor_of_a_cache_by_itself(recording: Recording) -> None:
+    cache = instrument(DictCache(), **recording.providers)
+    with suppress_instrumentation():
+        cache.set("key", "value")
+        assert cache.get("key") == "value"
+    assert recording.spans() == []
+    assert recording.points() == []
+    assert cache.get("key") == "value"
+    assert len(recording.spans()) == 1
+    uninstrument(cache)
 
 
 class Service:

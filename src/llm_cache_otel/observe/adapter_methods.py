@@ -111,7 +111,10 @@ def _step(
     observed: ObservedAdapter,
     cache: object,
     arguments: tuple[tuple[Any, ...], dict[str, Any]],
-) -> BackendStep:
+) -> BackendStep | None:
+    if observed.reporter.is_suppressed():
+        return None
+
     def open_scope(start_ns: int) -> Scope:
         return observed.reporter.open(Opening(_ROLES[operation], start_ns))
 

@@ -40,9 +40,12 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     def __init__(
         self, create: Callable[..., Any], target: Target, switch: Switch, *, asynchronous: bool
     ) -> None:
+        """`create` may be observed for another target: then it is not, for as long as it is for this."""
+        beneath, create = create, bare(create)
         wrapper = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
         super().__init__(create, wrapper, enabled=switch.is_on)
         self._self_switch = switch
+        self._self_beneath = beneath
 
     def __copy__(self) -> Any:
         return self.__wrapped__
@@ -56,6 +59,14 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     @property
     def switch(self) -> Switch:
         return self._self_switch
+
+    @property
+    def beneath(self) -> Any:
+        """What is to be put back: the function, or what else observes it still."""
+        beneath = self._self_beneath
+        if type(beneath) is ObservedCreate and not beneath.switch.on:
+            return beneath.beneath
+        return beneath
 
 
 def bare(create: Any) -> Any:

@@ -77,7 +77,6 @@ class ObservedClients:
                 known = self._get(client) or self._know(client, reporter, None, given=False)
         if known is None:
             return None
-        create = bare(create)
         asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
         return ObservedCreate(create, known.target, known.switch, asynchronous=asynchronous)
 

@@ -93,27 +93,31 @@ class PatchedDoor:
         observed = self._observed()
         return observed is not None and observed.switch.given
 
-    def open(self, reporter: Reporter, name: str | None, *, given: bool = True) -> None:
-        self.close()
+    def open(self, reporter: Reporter, name: str | None) -> None:
+        self.watch(reporter, name, Switch(given=True))
+        seams.open_for(self._client)
+
+    def watch(self, reporter: Reporter, name: str | None, switch: Switch) -> None:
         create = self._completions.create
         target = Target(
             reporter=reporter, name=name, sdk_client=self._client, provider=None, mode=None
         )
         asynchronous = inspect.iscoroutinefunction(create)
-        self._completions.create = ObservedCreate(
-            create, target, Switch(given=given), asynchronous=asynchronous
-        )
-        seams.open_for(self._client)
+        self._completions.create = ObservedCreate(create, target, switch, asynchronous=asynchronous)
 
     def close(self) -> None:
+        if self.is_open():
+            self.unwatch()
+            seams.close_for(self._client)
+
+    def unwatch(self) -> None:
         observed = self._observed()
         if observed is None:
             return
         observed.switch.on = False
         # Somebody who wrapped ours keeps what they have: ours passes through by then.
         if self._completions.create is observed:
-            self._completions.create = observed.__wrapped__
-        seams.close_for(self._client)
+            self._completions.create = observed.beneath
 
     def _observed(self) -> ObservedCreate | None:
         create = self._completions.create

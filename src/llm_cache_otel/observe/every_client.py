@@ -10,10 +10,10 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.observe import instructor_api
-from llm_cache_otel.observe.boundary import ObservedCreate, Switch
+from llm_cache_otel.observe.boundary import ObservedCreate, Switch, bare
 from llm_cache_otel.observe.call import Target
 from llm_cache_otel.observe.clients import observed_clients
-from llm_cache_otel.observe.doors import patched_door
+from llm_cache_otel.observe.doors import PatchedDoor, patched_door
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.seams import replaced, seams
 
@@ -59,8 +59,8 @@ class _Patches:
         self._target = Target(
             reporter=reporter, name=None, sdk_client=None, provider=None, mode=None
         )
-        self._switch = Switch(given=False)
-        self._clients: list[weakref.ref[Any]] = []
+        self._functions = Switch(given=False)
+        self._clients: list[tuple[weakref.ref[Any], Switch]] = []
 
     def patch(
         self,
@@ -69,9 +69,11 @@ class _Patches:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        if "create" in kwargs:
+            kwargs = {**kwargs, "create": bare(kwargs["create"])}
         made = wrapped(*args, **kwargs)
         observed = None
-        if self._switch.on:
+        if self._functions.on:
             with self._reporter.guard("patch"):
                 observed = self._observed(made)
         return made if observed is None else observed
@@ -80,22 +82,33 @@ class _Patches:
         """What takes the place of a function that was patched; `None` for a client, changed in place."""
         door = patched_door(made)
         if door is not None:
-            if not door.is_open():
-                door.open(self._reporter, None, given=False)
-                self._clients = [known for known in self._clients if known() is not None]
-                self._clients.append(weakref.ref(made))
+            self._watch(made, door)
             return None
         if not inspect.isfunction(made):  # nothing that we know, or ours already
             return None
         asynchronous = inspect.iscoroutinefunction(made)
-        return ObservedCreate(made, self._target, self._switch, asynchronous=asynchronous)
+        return ObservedCreate(made, self._target, self._functions, asynchronous=asynchronous)
+
+    def _watch(self, client: Any, door: PatchedDoor) -> None:
+        left = []
+        for reference, switch in self._clients:
+            known = reference()
+            if known is client:
+                switch.on = False  # patched again: the new function goes through the one before
+            elif known is not None:
+                left.append((reference, switch))
+        switch = Switch(given=False)
+        door.watch(self._reporter, None, switch)
+        self._clients = [*left, (weakref.ref(client), switch)]
 
     def close(self) -> None:
-        self._switch.on = False
-        for client in filter(None, [known() for known in self._clients]):
-            door = patched_door(client)
+        self._functions.on = False
+        for reference, switch in self._clients:
+            client = reference()
+            door = None if client is None else patched_door(client)
             if door is not None and not door.is_open():
-                door.close()
+                door.unwatch()
+            switch.on = False
 
 
 every_client = EveryClient()

@@ -93,12 +93,13 @@ class Unobserved:
 class Observing:
     """Around the host's own call: `with Observing(...) as seen: result = f()`, then `seen.returned(result)`.
 
-    `make` builds the step. The host's exceptions pass through; ours are swallowed and counted.
+    `make` builds the step, or `None` if there is nothing to observe. The host's exceptions pass through; ours
+    are swallowed and counted.
     """
 
     __slots__ = ("_make", "_where", "guard", "step")
 
-    def __init__(self, guard: Guard, where: str, make: Callable[[], Step]) -> None:
+    def __init__(self, guard: Guard, where: str, make: Callable[[], Step | None]) -> None:
         self.guard = guard
         self._where = where
         self._make = make
