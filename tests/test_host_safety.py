@@ -41,6 +41,7 @@ TRUSTED = {
     "observe.clients._Create.__delete__",
     "observe.clients.ObservedClients._drop",
     "observe.clients.ObservedClients.guard",
+    "observe.seams.Seams.missed",
     "observe.every_client._Patches.patch",
     "observe.seams._key",
     "observe.seams._load",
@@ -86,7 +87,10 @@ OFF_THE_PATH = (
         "observe.clients._Create.__init__",
         "observe.every_client.EveryClient.",
         *("observe.every_client._Patches.__init__", "observe.every_client._Patches.close"),
-        "observe.seams.Seams.",
+        *(
+            f"observe.seams.Seams.{name}"
+            for name in ("__init__", "expect_all", "open_for", "close_for")
+        ),
     ),
     *(
         "observe.sdk._module",
@@ -110,8 +114,10 @@ UNLESS_GIVEN = (
     "observe.clients.ObservedClients.replaced",
 )
 """What runs in live calls of clients that were never given to `instrument`."""
-ELSEWHERE = ("interpret.outcome._without_lookup",)
-"""What runs only with an Instructor whose insides have moved: test_versions.py."""
+ELSEWHERE = (
+    "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py
+    "reporter.Reporter.missed_call",  # test_instrumentor.py
+)
 COUNTING = (
     *("emit.metrics.Metrics.count_error", "emit.log.Once.warn", "reporter.Reporter._report_error"),
     *("emit.signals.Route.signals", "emit.signals.Signals.are_ours"),

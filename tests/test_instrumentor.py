@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from support.clients import MAKERS, close, create, make, request_for
 from support.models import DictCache, FailingCache
 from support.recording import Recording
+from support.sabotage import FUNCTIONS, Broken
 from support.ways import WAYS, call, closing, make_client, mode_for
 
 from llm_cache_otel import Settings, instrument, uninstrument
@@ -372,25 +373,21 @@ def test_whatever_is_done_to_a_client_it_is_observed_still_and_once(
     uninstrument(client)
 
 
-@pytest.mark.parametrize("by_hand", [False, True], ids=["zero-code", "by hand"])
+class Own(instructor.Instructor):
+    """A client whose class keeps the function in a place of its own."""
+
+    @property
+    def create_fn(self) -> Any:
+        return vars(self)["own"]
+
+    @create_fn.setter
+    def create_fn(self, create: Any) -> None:
+        vars(self)["own"] = create
+
+
 def test_a_class_with_a_create_fn_of_its_own_is_left_alone_and_named(
-    by_hand: bool,
-    provider: SimulatedProvider,
-    recording: Recording,
-    observe: Callable[..., None],
-    caplog: pytest.LogCaptureFixture,
+    provider: SimulatedProvider, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Own(instructor.Instructor):
-        @property
-        def create_fn(self) -> Any:
-            return vars(self)["own"]
-
-        @create_fn.setter
-        def create_fn(self, create: Any) -> None:
-            vars(self)["own"] = create
-
-    if not by_hand:
-        observe()
     sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
     client = Own(client=sdk, create=instructor.patch(create=sdk.chat.completions.create))
     with caplog.at_level(logging.WARNING, "llm_cache_otel"):
@@ -399,6 +396,49 @@ def test_a_class_with_a_create_fn_of_its_own_is_left_alone_and_named(
     assert client.create(**request_for("from_openai")).name
     assert uninstrument(client) is client
     sdk.close()
+
+
+@pytest.mark.parametrize("report_fails", [False, True])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("patched", [False, True], ids=["own class", "patched before"])
+def test_what_can_not_be_found_is_named_once(
+    patched: bool,
+    asynchronous: bool,
+    report_fails: bool,
+    provider: SimulatedProvider,
+    recording: Recording,
+    observe: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sdk_class = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+    sdk = sdk_class(base_url=provider.openai_url, api_key="k", max_retries=0)
+    function = instructor.patch(create=sdk.chat.completions.create)
+    own = Own(client=sdk, create=function)
+    observe()
+
+    async def run() -> None:
+        for _ in range(2):
+            answer = (function if patched else own.create_fn)(**request_for("from_openai"))
+            assert (await answer if asynchronous else answer).name
+        with suppress_instrumentation():
+            suppressed = make_client(provider, asynchronous=asynchronous)
+            async with closing(suppressed):
+                answer = suppressed.create(**request_for("from_openai"))
+                assert (await answer if asynchronous else answer).name
+        await close(own)
+
+    sabotage = Broken(FUNCTIONS["reporter.Reporter.missed_call"])
+    if report_fails:
+        sabotage.start()
+    try:
+        with caplog.at_level(logging.WARNING, "llm_cache_otel"):
+            asyncio.run(run())
+    finally:
+        sabotage.stop()
+    assert caplog.text.count("went by unobserved") == (0 if report_fails else 1)
+    errors = recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
+    assert bool(errors) == report_fails == bool(sabotage.runs)
+    assert recording.spans() == []
 
 
 def test_no_client_is_kept_alive(

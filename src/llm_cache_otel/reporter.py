@@ -57,6 +57,15 @@ class Reporter:
     def is_suppressed(self) -> bool:
         return is_suppressed()
 
+    def missed_call(self) -> None:
+        if not is_suppressed():
+            self._once.warn(
+                "missed call",
+                "A call of Instructor's went by unobserved: its client was changed by instructor.patch "
+                "before LLMCacheInstrumentor().instrument(), or its class defines a create_fn of its own. "
+                "Hand the client to llm_cache_otel.instrument(), or instrument earlier.",
+            )
+
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
         if dropped:
             later.put(lambda: self._finished_later(facts))

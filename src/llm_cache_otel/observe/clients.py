@@ -74,7 +74,9 @@ class ObservedClients:
         known, reporter = self._get(client), self._all
         if known is None and reporter is not None:
             with self._lock:
-                known = self._get(client) or self._know(client, reporter, None, given=False)
+                known = self._get(client)
+                if known is None and self._all is reporter:
+                    known = self._know(client, reporter, None, given=False)
         if known is None:
             return None
         asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)

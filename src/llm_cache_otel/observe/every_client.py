@@ -36,6 +36,8 @@ class EveryClient:
             with ExitStack() as undo:  # all of it or nothing
                 seams.open_for(self)
                 undo.callback(seams.close_for, self)
+                seams.expect_all(reporter)
+                undo.callback(seams.expect_all, None)
                 observed_clients.add_all(reporter)
                 undo.callback(observed_clients.remove_all)
                 patches = _Patches(reporter)

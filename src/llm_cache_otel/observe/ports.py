@@ -29,6 +29,10 @@ class Reporter(Protocol):
         """Whether nothing that runs in this context is to be observed."""
         ...
 
+    def missed_call(self) -> None:
+        """Note that a call went by which could not be observed, though all should be."""
+        ...
+
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
         """Say what happened. Each fact is handed over once.
 

@@ -18,6 +18,7 @@ from llm_cache_otel import forks
 from llm_cache_otel.observe import attempt, instructor_api
 from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.lookup import Lookup, Store
+from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.step import Observing, Surroundings, current_call
 
 Args = tuple[Any, ...]
@@ -85,6 +86,7 @@ class _Retry:
 def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
     call = current_call.get()
     if call is None:
+        seams.missed()
         return wrapped(*args, **kwargs)
     make = lambda: _Retry(call, kwargs, attempt.observed)
     with Observing(call.guard, "retry", make) as seen:
@@ -97,6 +99,7 @@ async def _retry_async(
 ) -> Any:
     call = current_call.get()
     if call is None:
+        seams.missed()
         return await wrapped(*args, **kwargs)
     make = lambda: _Retry(call, kwargs, attempt.observed_async)
     with Observing(call.guard, "retry", make) as seen:
@@ -120,6 +123,17 @@ class Seams:
         self._lock = forks.rlock()
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._undo = ExitStack()
+        self._expecting_all: Reporter | None = None
+
+    def expect_all(self, reporter: Reporter | None) -> None:
+        """Have `reporter` told of every call that is not observed, for all should be; `None` ends it."""
+        self._expecting_all = reporter
+
+    def missed(self) -> None:
+        reporter = self._expecting_all
+        if reporter is not None:
+            with reporter.guard("seams"):
+                reporter.missed_call()
 
     def open_for(self, user: Any) -> None:
         with self._lock:
