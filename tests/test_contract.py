@@ -13,6 +13,14 @@ import pytest
 from instructor.cache import AutoCache
 from support.models import City, DictCache, DuckCache, FailingCache, User
 from support.recording import Recording
+from support.versions import (
+    max_retries,
+    namespace,
+    since_keys_can_fail,
+    since_namespaces,
+    since_only_base_caches,
+    since_parallel_tools,
+)
 from support.ways import STREAMED, WAYS, call, closing, make_client, mode_for
 from syrupy.assertion import SnapshotAssertion
 
@@ -37,6 +45,8 @@ class Situation:
     raises: type[BaseException] | None = None
     call: dict[str, Any] = field(default_factory=dict)
     mode: instructor.Mode | None = None
+    own_namespace: bool = False
+    mark: pytest.MarkDecorator | None = None
 
 
 def _corrupt(cache: DictCache) -> None:
@@ -45,17 +55,24 @@ def _corrupt(cache: DictCache) -> None:
 
 
 RETRIED = instructor_api.InstructorRetryException
+ONE_ATTEMPT = {"max_retries": max_retries(attempts=1)}
 SITUATIONS = {
     "off": Situation(ALL, cache=lambda: None),
     "hit": Situation(ANSWERED, warm_ups=1),
     "miss": Situation(ANSWERED),
     "miss, second attempt": Situation(CHAT, cues=(Cue(answer={}),)),
     "miss, own adapter with ttl": Situation(
-        ANSWERED, cache=DictCache, call={"cache_ttl": 60, "cache_namespace": "tests"}
+        ANSWERED, cache=DictCache, call={"cache_ttl": 60, **namespace("tests")}
     ),
-    "miss, provider fails": Situation(ANSWERED, cues=(Cue(status=500),), raises=RETRIED),
+    "miss, own namespace": Situation(ANSWERED, own_namespace=True, mark=since_namespaces),
+    "miss, provider fails": Situation(
+        ANSWERED, cues=(Cue(status=500),), call=ONE_ATTEMPT, raises=RETRIED
+    ),
     "miss, never valid": Situation(
-        CHAT, cues=(Cue(answer={}), Cue(answer={})), call={"max_retries": 1}, raises=RETRIED
+        CHAT,
+        cues=(Cue(answer={}), Cue(answer={})),
+        call={"max_retries": max_retries(attempts=2)},
+        raises=RETRIED,
     ),
     "miss, set fails": Situation(
         ANSWERED, cache=lambda: FailingCache("set"), raises=ConnectionError
@@ -66,11 +83,13 @@ SITUATIONS = {
     "error, entry_invalid": Situation(
         ANSWERED, cache=DictCache, warm_ups=1, spoil=_corrupt, raises=ValueError
     ),
-    "bypass, not_a_cache": Situation(ALL, cache=DuckCache),
-    "bypass, unserializable_request": Situation(ALL, call={"timeout": httpx.Timeout(30.0)}),
+    "bypass, not_a_cache": Situation(ALL, cache=DuckCache, mark=since_only_base_caches),
+    "bypass, unserializable_request": Situation(
+        ALL, call={"timeout": httpx.Timeout(30.0)}, mark=since_keys_can_fail
+    ),
     "bypass, streaming": Situation(STREAMED),
     "bypass, streaming, provider fails": Situation(
-        STREAMED, cues=(Cue(status=500),), raises=RETRIED
+        STREAMED, cues=(Cue(status=500),), call=ONE_ATTEMPT, raises=RETRIED
     ),
     "bypass, streaming, broken off": Situation(
         ("create_iterable",), cues=(Cue(break_after=3),), raises=httpx.RemoteProtocolError
@@ -80,7 +99,10 @@ SITUATIONS = {
     ),
     "bypass, not_a_model, int": Situation(("create",), call={"response_model": int}),
     "bypass, not_a_model, provider fails": Situation(
-        ("create",), call={"response_model": int}, cues=(Cue(status=500),), raises=RETRIED
+        ("create",),
+        call={"response_model": int, **ONE_ATTEMPT},
+        cues=(Cue(status=500),),
+        raises=RETRIED,
     ),
     "bypass, no_response_model": Situation(
         ("create", "chat.completions.create"), call={"response_model": None}
@@ -89,6 +111,7 @@ SITUATIONS = {
         ("create",),
         mode=instructor.Mode.PARALLEL_TOOLS,
         call={"response_model": Iterable[User | City]},
+        mark=since_parallel_tools,
     ),
 }
 
@@ -96,7 +119,11 @@ SITUATIONS = {
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize(
     ("way", "situation"),
-    [(way, name) for name, situation in SITUATIONS.items() for way in situation.ways],
+    [
+        pytest.param(way, name, marks=[situation.mark] if situation.mark else [])
+        for name, situation in SITUATIONS.items()
+        for way in situation.ways
+    ],
 )
 def test_the_span_tree_and_every_data_point(
     way: str,
@@ -115,6 +142,7 @@ def test_the_span_tree_and_every_data_point(
             asynchronous=asynchronous,
             mode=chosen.mode or mode_for(way),
             **({} if cache is None else {"cache": cache}),
+            **({} if cache is None or chosen.own_namespace else namespace("tests")),
         )
         assert instrument(client, name="tests", **recording.providers) is client
         async with closing(client):

@@ -26,6 +26,7 @@ from support.clients import MAKERS, close, create, make, request_for
 from support.models import DictCache, FailingCache
 from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
+from support.versions import namespace
 from support.ways import WAYS, call, closing, make_client, mode_for
 
 from llm_cache_otel import Settings, instrument, uninstrument
@@ -61,7 +62,7 @@ def test_it_tells_what_instrumenting_the_client_tells(
     observe: Callable[..., None],
 ) -> None:
     made = functools.partial(
-        make_client, provider, asynchronous=asynchronous, mode=mode_for(way), cache_namespace="n"
+        make_client, provider, asynchronous=asynchronous, mode=mode_for(way)
     )
     told = []
     provider.cues.default = Cue(delay=0.05)  # so that a hit saves time, every time
@@ -110,7 +111,7 @@ def test_every_kind_of_client_counts_once_whatever_else_is_done(
 def test_any_number_of_times(
     provider: SimulatedProvider, recording: Recording, observe: Callable[..., None]
 ) -> None:
-    client = make_client(provider, cache=AutoCache(), cache_namespace="n")
+    client = make_client(provider, cache=AutoCache())
     request = request_for("from_openai")
     for _ in range(3):
         observe()
@@ -248,7 +249,7 @@ def test_settings_are_taken(
     provider: SimulatedProvider, recording: Recording, observe: Callable[..., None]
 ) -> None:
     observe(settings=Settings(digest_salt="fleet", inference_spans="never"))
-    client = make_client(provider, cache=AutoCache(), cache_namespace="n")
+    client = make_client(provider, cache=AutoCache(), **namespace("fleet"))
     client.create(**request_for("from_openai"))
     client.client.close()
     digest = recording.span("create User").attributes["llm_cache.key.digest"]
@@ -259,7 +260,7 @@ def test_settings_are_taken(
         "create User",
     ]
     recording.clear()
-    again = make_client(provider, cache=AutoCache(), cache_namespace="n")
+    again = make_client(provider, cache=AutoCache(), **namespace("fleet"))
     instrument(again, settings=Settings(digest_salt="fleet"), **recording.providers)
     again.create(**request_for("from_openai"))
     again.client.close()
@@ -270,7 +271,7 @@ def test_settings_are_taken(
 def test_suppressed_means_neither_spans_nor_counts(
     by_hand: bool, provider: SimulatedProvider, recording: Recording, observe: Callable[..., None]
 ) -> None:
-    client = make_client(provider, cache=AutoCache(), cache_namespace="n")
+    client = make_client(provider, cache=AutoCache())
     if by_hand:
         instrument(client, **recording.providers)
     else:
@@ -459,7 +460,7 @@ def test_no_client_is_kept_alive(
 def test_switched_on_and_off_while_threads_call(
     provider: SimulatedProvider, recording: Recording, observe: Callable[..., None]
 ) -> None:
-    clients = [make_client(provider, cache=AutoCache(), cache_namespace="n") for _ in range(4)]
+    clients = [make_client(provider, cache=AutoCache()) for _ in range(4)]
     done, failures, answers = threading.Event(), [], []
 
     def work(client: Any) -> None:

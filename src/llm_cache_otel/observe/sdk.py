@@ -30,6 +30,10 @@ _PROVIDER_OF_INSTRUCTOR_NAME = {
 }
 """GenAI conventions' `gen_ai.provider.name`, where Instructor's name for it is another."""
 
+_PROVIDER_OF_PACKAGE = {"openai": "openai", "anthropic": "anthropic"}
+"""By the SDK that is called, where Instructor knows no name: before 1.15.3 `instructor.patch` has none,
+and `from_openai` goes by the address, of which it knows a few."""
+
 _GENERATE_CONTENT = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -61,8 +65,10 @@ def provider_name(instructor_name: str | None, client: Any, function: Any) -> st
         if not isinstance(vertex, bool):
             return "gcp.gen_ai"
         return "gcp.vertex_ai" if vertex else "gcp.gemini"
-    if instructor_name is None:
-        return None
+    if instructor_name in (None, "unknown"):
+        kinds = type(client or bound_client(function)).__mro__
+        names = (_PROVIDER_OF_PACKAGE.get(_module(kind)) for kind in kinds)
+        return next(filter(None, names), None)
     return _PROVIDER_OF_INSTRUCTOR_NAME.get(instructor_name, instructor_name)
 
 
