@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import anthropic
@@ -67,11 +68,23 @@ def _instrumentor(module: str, name: str, **options: Any) -> Callable[[Providers
     """One that derives from `BaseInstrumentor`. Imported only when it is used: not all go together."""
 
     def install(providers: Providers, client: Any) -> Undo:
-        kind: type[BaseInstrumentor] = getattr(__import__(module, fromlist=[name]), name)
-        kind().instrument(**providers, **options)
-        return kind().uninstrument
+        instrumentor: BaseInstrumentor = getattr(import_module(module), name)()
+        instrumentor.instrument(**providers, **options)
+        return instrumentor.uninstrument
 
     return install
+
+
+_OPENAI_KINDS = (OPENAI, RESPONSES)
+_OPEN_INFERENCE = "openinference.instrumentation"
+_OPEN_TELEMETRY = "opentelemetry.instrumentation"
+
+
+def _openllmetry_openai(providers: Providers, client: Any) -> Undo:
+    from opentelemetry.instrumentation.openai.v1 import responses_wrappers
+
+    responses_wrappers.responses.clear()  # by id, and it tells no answer twice
+    return _instrumentor(f"{_OPEN_TELEMETRY}.openai", "OpenAIInstrumentor")(providers, client)
 
 
 def _logfire(recording: Recording) -> Providers:
@@ -109,10 +122,6 @@ def _nothing(providers: Providers, client: Any) -> Undo:
     return lambda: None
 
 
-_OPENAI_KINDS = (OPENAI, RESPONSES)
-_OPEN_INFERENCE = "openinference.instrumentation"
-_OPEN_TELEMETRY = "opentelemetry.instrumentation"
-
 NEIGHBOURS = {
     "OpenInference Instructor": Neighbour(
         (OPENAI, PATCHED), _instrumentor(f"{_OPEN_INFERENCE}.instructor", "InstructorInstrumentor")
@@ -123,9 +132,7 @@ NEIGHBOURS = {
     "OpenInference Anthropic": Neighbour(
         (ANTHROPIC,), _instrumentor(f"{_OPEN_INFERENCE}.anthropic", "AnthropicInstrumentor")
     ),
-    "OpenLLMetry OpenAI": Neighbour(
-        _OPENAI_KINDS, _instrumentor(f"{_OPEN_TELEMETRY}.openai", "OpenAIInstrumentor")
-    ),
+    "OpenLLMetry OpenAI": Neighbour(_OPENAI_KINDS, _openllmetry_openai),
     "OpenLLMetry Anthropic": Neighbour(
         (ANTHROPIC,), _instrumentor(f"{_OPEN_TELEMETRY}.anthropic", "AnthropicInstrumentor")
     ),
@@ -182,6 +189,10 @@ class Told:
     asked: int
     spans: list[ReadableSpan]
     durations: dict[Any, float]
+
+    @property
+    def raised(self) -> bool:
+        return isinstance(self.result, tuple)
 
     @property
     def inferences(self) -> list[Inference]:

@@ -16,21 +16,23 @@ _NEIGHBOURS = (
 )
 """Where the functions come from that they put around the SDKs'."""
 
+_HANDLERS = (
+    "handler",  # genai.anthropic; openai_v2, with the latest conventions
+    "wrapper.handler",  # genai.openai
+    "telemetry_handler",  # google_genai
+)
 _TRACERS = (
     "tracer",  # OpenLLMetry; openai_v2
     "_tracer",  # OpenInference
-    "handler._tracer",  # genai.anthropic; openai_v2, with the latest conventions
-    "wrapper.handler._tracer",  # genai.openai
-    "telemetry_handler._tracer",  # google_genai
+    *(f"{handler}._tracer" for handler in _HANDLERS),
     "logfire_llm._spans_tracer",
 )
 _DURATIONS = (
     "duration_histogram",
     "instruments.operation_duration_histogram",
-    "handler._instruments.operation_duration",
-    "handler._metrics_recorder._duration_histogram",  # until opentelemetry-util-genai 1.1
-    "wrapper.handler._instruments.operation_duration",
-    "telemetry_handler._instruments.operation_duration",
+    *(f"{handler}._instruments.operation_duration" for handler in _HANDLERS),
+    # until opentelemetry-util-genai 1.1
+    *(f"{handler}._metrics_recorder._duration_histogram" for handler in _HANDLERS),
 )
 _SWITCHES = (
     "_active",  # OpenInference
