@@ -353,7 +353,7 @@ async def _result(client: Any, request: dict[str, Any], *, stream: bool) -> Any:
             result = await result
         if inspect.isasyncgen(result):
             return [each.model_dump() async for each in result]
-        if inspect.isgenerator(result):
+        if stream:
             return [each.model_dump() for each in result]
         return result.model_dump()
     except Exception as error:
