@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -245,8 +245,10 @@ class Company:
     kind: Kind
     provider: SimulatedProvider
     asynchronous: bool = False
-    settings: Settings | None = None
     every_client: bool = False
+    settings: Settings | None = None
+    elsewhere: Providers = field(default_factory=dict[str, Any])
+    """Providers that are ours alone."""
 
     async def play(self, events: str, recording: Recording | None = None) -> dict[str, Told]:
         """What was told in each situation after these events, in this order.
@@ -258,7 +260,7 @@ class Company:
 
     async def _play(self, events: str, recording: Recording) -> dict[str, Told]:
         made = self.neighbour.providers(recording) if self.neighbour else recording.providers
-        providers = {name: made[name] for name in ("tracer_provider", "meter_provider")}
+        providers = {name: made[name] for name in recording.providers}
         client: Any = None
         undo: dict[str, Undo] = {}
         try:
@@ -270,7 +272,7 @@ class Company:
                         assert self.neighbour is not None
                         undo["n"] = self.neighbour.install(made, getattr(client, "client", None))
                     case "O":
-                        undo["o"] = self._come(client, providers)
+                        undo["o"] = self._come(client, {**providers, **self.elsewhere})
                     case leaving:
                         undo.pop(leaving)()
             return {name: told async for name, told in self._situations(client, recording)}
