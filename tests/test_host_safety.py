@@ -11,7 +11,9 @@ from typing import Any, Union
 import instructor
 import pytest
 from instructor.cache import AutoCache
+from openinference.instrumentation.openai import OpenAIInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.trace import NoOpTracerProvider
 from support.models import MESSAGES, City, DictCache, FailingCache, User
 from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
@@ -156,7 +158,10 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     )
     no_http = instructor.Instructor(None, create=instructor.patch(create=lambda **_: iterate()))
     observe(client, own, patched, by_hand, no_http)
+    neighbour = OpenAIInstrumentor()
+    neighbour.instrument(tracer_provider=NoOpTracerProvider())
     seen.append(patched.chat.completions.create(**REQUEST, **in_own).model_dump())
+    neighbour.uninstrument()
     seen.append(by_hand.create(**REQUEST, **HOT, **in_own).model_dump())
     provider.cues.add(Cue(answer={}))
     seen.append(client.create(**REQUEST).model_dump())

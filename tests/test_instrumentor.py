@@ -61,9 +61,7 @@ def test_it_tells_what_instrumenting_the_client_tells(
     recording: Recording,
     observe: Callable[..., None],
 ) -> None:
-    made = functools.partial(
-        make_client, provider, asynchronous=asynchronous, mode=mode_for(way)
-    )
+    made = functools.partial(make_client, provider, asynchronous=asynchronous, mode=mode_for(way))
     told = []
     provider.cues.default = Cue(delay=0.05)  # so that a hit saves time, every time
     given = instrument(made(cache=AutoCache()), **recording.providers)

@@ -139,16 +139,14 @@ class InferenceResponse:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another instrumentation that tells the same inference, and through which signals it does.
+    """Another instrumentation that tells the same inference, by what it does that with.
 
-    Where `has_own_provider`, it is known where its spans go: to `provider`, and if that is `None` to the
-    application's global one.
+    `tracer` starts its spans, and is `None` where it keeps that elsewhere than is known; `duration` is its
+    histogram of `gen_ai.client.operation.duration`, and `None` if it has none.
     """
 
-    spans: bool
-    metrics: bool
-    has_own_provider: bool = False
-    provider: object = None
+    tracer: object
+    duration: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ class Opening:
     start_ns: int
     response_model: str | None = None
     request: InferenceRequest | None = None
-    neighbour: Neighbour | None = None
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

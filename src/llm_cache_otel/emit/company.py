@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from opentelemetry import context as context_api
-from opentelemetry import trace as trace_api
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from llm_cache_otel.emit import names
-from llm_cache_otel.facts import Neighbour
 
 
 class InferenceSpans(StrEnum):
@@ -25,7 +24,17 @@ def is_suppressed() -> bool:
     return not is_instrumentation_enabled()
 
 
-def is_told_around() -> bool:
+def is_told(tellers: Iterable[object], ours: object) -> bool:
+    """Whether the inference is told by somebody around this context, or by one of `tellers`, which are
+    neighbours' tracers or instruments, where it would be by `ours`. `None` may be any.
+    """
+    if _is_told_around():
+        return True
+    end = _end(ours)
+    return any(teller is None or _end(teller) is end for teller in tellers)
+
+
+def _is_told_around() -> bool:
     """Whether somebody outside of this context tells the inference, or says not to."""
     return (
         context_api.get_value(names.UTIL_GENAI_INFERENCE) is not None
@@ -33,13 +42,21 @@ def is_told_around() -> bool:
     )
 
 
-def spans_are_told(neighbour: Neighbour | None, provider: object, *, alone: bool) -> bool:
-    """Whether a neighbour's span tells an inference where ours would go, which is `provider`.
+_ENDS = ("span_processor", "_measurement_consumer")
+_INNER = ("_tracer", "_real_instrument", "tracer", "_instrument")
+"""What tracers and instruments keep: those of the SDK, and the stand-ins of the API and of Logfire."""
 
-    What goes through a pipeline of our own is `alone`: no neighbour knows of that.
-    """
-    if neighbour is None or not neighbour.spans or alone:
-        return False
-    if not neighbour.has_own_provider:
-        return True
-    return provider is (neighbour.provider or trace_api._TRACER_PROVIDER)
+
+def _end(teller: object) -> object:
+    """What a tracer's or an instrument's provider gives everything to; of one that does not show it, as
+    one that does nothing, the class."""
+    inner: object | None = teller
+    while inner is not None:
+        teller = inner
+        for name in _ENDS:
+            end = getattr(teller, name, None)
+            if end is not None:
+                return end
+        kept = (getattr(teller, name, None) for name in _INNER)
+        inner = next((each for each in kept if each is not None), None)
+    return type(teller)

@@ -10,6 +10,7 @@ from opentelemetry.metrics import MeterProvider
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import Bounded
+from llm_cache_otel.emit.company import is_told
 from llm_cache_otel.emit.gauges import Gauges
 from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import (
@@ -96,9 +97,10 @@ class Metrics:
             )
         }
 
-    def are_told(self, neighbour: Neighbour | None) -> bool:
-        """Whether a neighbour's GenAI metrics tell an inference where ours would go."""
-        return neighbour is not None and neighbour.metrics and not self._alone
+    def are_told(self, neighbours: tuple[Neighbour, ...]) -> bool:
+        """Whether an inference is told by somebody else's GenAI metrics where ours would go."""
+        tellers = (each.duration for each in neighbours if each.duration is not None)
+        return not self._alone and is_told(tellers, self._operation_duration)
 
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
         context = _context(call.scope)

@@ -21,7 +21,7 @@ from opentelemetry.util.types import AttributeValue
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import Bounded
-from llm_cache_otel.emit.company import InferenceSpans, is_told_around, spans_are_told
+from llm_cache_otel.emit.company import InferenceSpans, is_told
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
@@ -96,7 +96,9 @@ class Spans:
         self, opening: Opening, signals: Signals, inference_spans: InferenceSpans
     ) -> SpanScope:
         """`open`, unless somebody else tells the inference."""
-        spans_told, metrics_told = self._told_elsewhere(opening.neighbour, signals, inference_spans)
+        spans_told, metrics_told = self._told_elsewhere(
+            opening.neighbours, signals, inference_spans
+        )
         span = INVALID_SPAN if spans_told else self._start(opening)
         context = context_api.get_current() if spans_told else set_span_in_context(span)
         return SpanScope(
@@ -104,7 +106,10 @@ class Spans:
         )
 
     def _told_elsewhere(
-        self, neighbour: Neighbour | None, signals: Signals, inference_spans: InferenceSpans
+        self,
+        neighbours: tuple[Neighbour, ...],
+        signals: Signals,
+        inference_spans: InferenceSpans,
     ) -> tuple[bool, bool]:
         match inference_spans:
             case InferenceSpans.ALWAYS:
@@ -112,12 +117,12 @@ class Spans:
             case InferenceSpans.NEVER:
                 return True, True
             case InferenceSpans.AUTO:
-                if is_told_around():
-                    return True, True
-                return (
-                    spans_are_told(neighbour, self.provider, alone=self._alone),
-                    signals.metrics.are_told(neighbour),
-                )
+                return self.are_told(neighbours), signals.metrics.are_told(neighbours)
+
+    def are_told(self, neighbours: tuple[Neighbour, ...]) -> bool:
+        """Whether an inference is told by somebody else's span where ours would go."""
+        tellers = (neighbour.tracer for neighbour in neighbours)
+        return not self._alone and is_told(tellers, self._tracer)
 
     def _start(self, opening: Opening) -> Span:
         request = opening.request

@@ -16,7 +16,7 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.errors import error_type
-from llm_cache_otel.observe.neighbours import neighbour_of
+from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.step import Observing, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
 
@@ -41,7 +41,7 @@ class Attempt:
             SpanRole.ATTEMPT,
             self._start_ns,
             request=self._request,
-            neighbour=neighbour_of(client, function),
+            neighbours=neighbours_of(client, function),
         )
         self._scope = call.target.reporter.open(opening, call.scope)
         self._surroundings = Surroundings(None, self._scope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import wrapt
@@ -44,9 +45,16 @@ def door_for(target: Any) -> Door | None:
 
 def patched_door(target: Any) -> PatchedDoor | None:
     completions = _openai_completions(target)
-    if completions is not None and is_patched_create(completions.create):
+    if completions is not None and any(map(is_patched_create, _layers(completions.create))):
         return PatchedDoor(target, completions)
     return None
+
+
+def _layers(function: Any) -> Iterator[Any]:
+    """A function and all that it wraps: somebody else may have wrapped Instructor's."""
+    while function is not None:
+        yield function
+        function = getattr(function, "__wrapped__", None)
 
 
 def _openai_completions(client: Any) -> Any | None:

@@ -3,65 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 from llm_cache_otel.facts import Neighbour
 
 _DEEPEST = 16
-_NEIGHBOURS: tuple[tuple[str, Neighbour], ...] = (
-    # OpenLLMetry's, and OpenTelemetry's own
-    ("opentelemetry.instrumentation.", Neighbour(spans=True, metrics=True)),
-    ("openinference.instrumentation.", Neighbour(spans=True, metrics=False)),
-    ("logfire.", Neighbour(spans=True, metrics=False)),
+_NEIGHBOURS = (
+    "opentelemetry.instrumentation.",  # OpenLLMetry's, and OpenTelemetry's own
+    "openinference.instrumentation.",
+    "logfire.",
 )
-"""Where their functions come from, and which signals tell an inference there."""
+"""Where the functions come from that they put around the SDKs'."""
 
-_METHODS_OF_GOOGLE = (
-    *(("models", name) for name in ("generate_content", "generate_content_stream")),
-    *(("aio", "models", name) for name in ("generate_content", "generate_content_stream")),
+_HANDLERS = (
+    "handler",  # genai.anthropic; openai_v2, with the latest conventions
+    "wrapper.handler",  # genai.openai
+    "telemetry_handler",  # google_genai
 )
+_TRACERS = (
+    "tracer",  # OpenLLMetry; openai_v2
+    "_tracer",  # OpenInference
+    *(f"{handler}._tracer" for handler in _HANDLERS),
+    "logfire_llm._spans_tracer",
+)
+_DURATIONS = (
+    "duration_histogram",
+    "instruments.operation_duration_histogram",
+    *(f"{handler}._instruments.operation_duration" for handler in _HANDLERS),
+    # until opentelemetry-util-genai 1.1
+    *(f"{handler}._metrics_recorder._duration_histogram" for handler in _HANDLERS),
+)
+_SWITCHES = (
+    "_active",  # OpenInference
+    "self._is_instrumented_by_opentelemetry",  # genai.openai
+)
+"""Where such a function keeps what it tells with, and whether it still does: in variables of its closure,
+or in attributes."""
+
+_METHODS = {
+    "openai": ("responses.create",),
+    "google": (
+        *("models.generate_content", "models.generate_content_stream"),
+        *("aio.models.generate_content", "aio.models.generate_content_stream"),
+    ),
+    "mistralai": (
+        *("chat.complete", "chat.stream"),
+        *("chat.complete_async", "chat.stream_async"),
+    ),
+}
+"""By SDK, what Instructor calls through a function of its own, which it looks up at every call."""
 
 
-def neighbour_of(client: Any, function: Callable[..., Any]) -> Neighbour | None:
-    """Who else tells what `function` asks the provider through the SDK's `client`, if anybody does.
+def neighbours_of(client: Any, function: Callable[..., Any]) -> tuple[Neighbour, ...]:
+    """Who else tells what `function` asks the provider through the SDK's `client`.
 
     Seen are wrappers around the SDK's method itself, around `request` of a client that Stainless
     generates (openai, anthropic, groq, …), and the Anthropic SDK's own spans.
     """
-    for entry in (function, *_entries(client)):
-        for module in _modules(entry):
-            for prefix, neighbour in _NEIGHBOURS:
-                if module.startswith(prefix):
-                    return neighbour
-    return _own_spans(client)
+    entries = _entries(client, function)
+    wrappers = (wrapper for entry in entries for wrapper in _wrappers(entry))
+    found = [*map(_neighbour, wrappers), _own_spans(client)]
+    return tuple(neighbour for neighbour in found if neighbour is not None)
 
 
-def _entries(client: Any) -> Iterator[Any]:
-    """Methods of an SDK's client that a call goes through besides the one that Instructor was given."""
-    if type(client).__module__.startswith("google.genai"):
-        for path in _METHODS_OF_GOOGLE:
-            entry = client
-            for name in path:
-                entry = getattr(entry, name, None)
-            yield entry
-    else:
-        yield getattr(client, "request", None)
+def _entries(client: Any, function: Any) -> Iterator[Any]:
+    """The functions that a call goes through, as far as anybody is known to wrap them."""
+    yield function
+    yield getattr(client, "request", None)
+    if getattr(function, "__self__", None) is None:
+        for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
+            yield reduce(_held, path.split("."), client)
 
 
-def _modules(function: Any) -> Iterator[str]:
-    """The modules of a function's wrappers, outermost first, and last its own.
-
-    Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
-    """
+def _wrappers(function: Any) -> Iterator[Any]:
+    """What runs when a function is called: its wrappers, outermost first, and last itself."""
     for _ in range(_DEEPEST):
         if function is None:
             return
-        code = getattr(function, "_self_wrapper", function)  # wrapt
-        namespace = getattr(code, "__globals__", None)
-        module = type(code).__module__ if namespace is None else namespace.get("__name__")
-        if isinstance(module, str):
-            yield module
+        yield getattr(function, "_self_wrapper", function)  # wrapt
         function = getattr(function, "__wrapped__", None)
+
+
+def _neighbour(wrapper: Any) -> Neighbour | None:
+    # Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
+    namespace = getattr(wrapper, "__globals__", None)
+    module = type(wrapper).__module__ if namespace is None else namespace.get("__name__")
+    if not isinstance(module, str) or not module.startswith(_NEIGHBOURS):
+        return None
+    if _kept(wrapper, _SWITCHES) is False:
+        return None
+    return Neighbour(tracer=_kept(wrapper, _TRACERS), duration=_kept(wrapper, _DURATIONS))
+
+
+def _kept(wrapper: Any, paths: tuple[str, ...]) -> Any | None:
+    """What is at the first of these paths that leads to anything."""
+    found = (reduce(_held, path.split("."), wrapper) for path in paths)
+    return next((value for value in found if value is not None), None)
+
+
+def _held(holder: Any, name: str) -> Any | None:
+    variables = getattr(getattr(holder, "__code__", None), "co_freevars", ())
+    if name in variables:
+        return holder.__closure__[variables.index(name)].cell_contents
+    return getattr(holder, name, None)
 
 
 def _own_spans(client: Any) -> Neighbour | None:
@@ -69,6 +114,4 @@ def _own_spans(client: Any) -> Neighbour | None:
     options = getattr(client, "__dict__", {}).get("_open_telemetry")
     if not isinstance(options, dict) or not options.get("traces", {}).get("enabled"):
         return None
-    return Neighbour(
-        spans=True, metrics=False, has_own_provider=True, provider=options.get("tracer_provider")
-    )
+    return Neighbour(tracer=getattr(client, "_tracer", None), duration=None)
