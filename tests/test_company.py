@@ -52,14 +52,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the nei
 Played = dict[str, Told]
 Play = Callable[..., Played]
 
-ORDERS = ("NCO", "CNO", "CON", "NCOn", "CONn")
-CASES = [
-    pytest.param(name, kind, order, id=f"{name}, {kind.maker} {kind.mode or ''}, {order}")
-    for name, neighbour in NEIGHBOURS.items()
-    for kind in neighbour.kinds
-    for order in ORDERS
-    if not neighbour.on_client or order.index("C") < order.index("N")
-]
 UNCHANGED = ("OpenInference Instructor", "OpenInference OpenAI", "OpenLLMetry OpenAI")
 CASES_UNCHANGED = [
     pytest.param(name, kind, order, id=f"{name}, {kind.maker} {kind.mode or ''}, {order}")
