@@ -109,7 +109,8 @@ def check(both: Played, alone: Played, ours: Played, asynchronous: bool) -> None
         assert told.asked == ours[situation].asked, situation
         assert told.inferences == expected[situation].inferences, situation
         assert told.tokens == expected[situation].tokens, situation
-        assert told.durations == expected[situation].durations or ours[situation].durations
+        durations = expected[situation].durations or ours[situation].durations
+        assert told.durations == durations, situation
         assert sum(told.durations.values()) == told.asked, situation
         nest(told.spans)
         if told.raised and situation != "failure":

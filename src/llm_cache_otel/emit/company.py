@@ -42,6 +42,7 @@ def _is_told_around() -> bool:
     )
 
 
+_DEEPEST = 8
 _ENDS = ("span_processor", "_measurement_consumer")
 _INNER = ("_tracer", "_real_instrument", "tracer", "_instrument")
 """What tracers and instruments keep: those of the SDK, and the stand-ins of the API and of Logfire."""
@@ -50,13 +51,14 @@ _INNER = ("_tracer", "_real_instrument", "tracer", "_instrument")
 def _end(teller: object) -> object:
     """What a tracer's or an instrument's provider gives everything to; of one that does not show it, as
     one that does nothing, the class."""
-    inner: object | None = teller
-    while inner is not None:
-        teller = inner
+    for _ in range(_DEEPEST):
         for name in _ENDS:
             end = getattr(teller, name, None)
             if end is not None:
                 return end
         kept = (getattr(teller, name, None) for name in _INNER)
         inner = next((each for each in kept if each is not None), None)
+        if inner is None:
+            break
+        teller = inner
     return type(teller)
