@@ -46,6 +46,7 @@ class Broken:
     def __init__(self, function: FunctionType) -> None:
         self._function = function
         self._code = function.__code__
+        self._name = f"sabotage_{id(self)}"  # two of a module's functions may be broken at once
         self.runs = 0
 
     def start(self) -> None:
@@ -53,16 +54,16 @@ class Broken:
         # code has to have the same free variables.
         free = ", ".join(self._code.co_freevars)
         source = (
-            f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  sabotage()\n return inner"
+            f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  {self._name}()\n return inner"
         )
         scope: dict[str, Any] = {}
         exec(source, scope)
-        self._function.__globals__["sabotage"] = self._strike
+        self._function.__globals__[self._name] = self._strike
         self._function.__code__ = scope["outer"](*self._code.co_freevars).__code__
 
     def stop(self) -> None:
         self._function.__code__ = self._code
-        self._function.__globals__.pop("sabotage", None)
+        self._function.__globals__.pop(self._name, None)
 
     def _strike(self) -> None:
         self.runs += 1
