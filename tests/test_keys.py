@@ -74,12 +74,13 @@ def test_the_key_is_the_same_with_and_without_us(
     keys: list[str | None],
 ) -> None:
     async def run() -> None:
-        for observed in (False, True):
+        bare, observed = (make(kind, provider, asynchronous=asynchronous) for _ in range(2))
+        for client in (bare, observed):
             cache = DictCache()
-            client = make(kind, provider, asynchronous=asynchronous)
-            if observed:
+            if client is observed:
                 order(client, cache, **recording.providers)
             await create(client, **request_for(kind, cache, **NAMESPACE))
+        for client in (bare, observed):
             await close(client)
 
     asyncio.run(run())
