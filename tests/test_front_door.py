@@ -12,26 +12,16 @@ import weakref
 from typing import Any
 
 import instructor
-import instructor.cache
-import instructor.v2.core.patch
 import openai
 import pytest
 from instructor.cache import AutoCache
 from support.clients import MAKERS, close, create, make, request_for
 from support.models import DictCache, DuckCache, User
 from support.recording import Recording
+from support.versions import namespace, patched_places
 
 from llm_cache_otel import Settings, flush, instrument, uninstrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
-
-PATCHED = [
-    (instructor.cache, "make_request_cache_key"),
-    (instructor.cache, "load_cached_response"),
-    (instructor.cache, "store_cached_response"),
-    (instructor.v2.core.patch, "retry_sync_v2"),
-    (instructor.v2.core.patch, "retry_async_v2"),
-]
-
 
 def closed(kind: str, provider: SimulatedProvider, **kwargs: Any) -> Any:
     """A client that makes no calls in this test, its connections closed."""
@@ -137,7 +127,7 @@ def test_uninstrument_puts_everything_back(
     client = closed(kind, provider)
     holder = client if isinstance(client, instructor.Instructor) else client.chat.completions
     before = dict(vars(holder))
-    functions = [getattr(module, name) for module, name in PATCHED]
+    functions = [getattr(module, name) for module, name in patched_places()]
     instrument(client, **recording.providers)
     changed = [name for name, value in vars(holder).items() if value is not before.get(name)]
     assert changed == ([] if holder is client else ["create"])
@@ -146,7 +136,7 @@ def test_uninstrument_puts_everything_back(
     assert vars(holder).keys() == before.keys()
     assert all(vars(holder)[name] is value for name, value in before.items())
     assert "create_fn" not in vars(instructor.Instructor)
-    assert [getattr(module, name) for module, name in PATCHED] == functions
+    assert [getattr(module, name) for module, name in patched_places()] == functions
     assert uninstrument(client) is client, "twice is the same as once"
 
 
@@ -253,7 +243,7 @@ def test_a_common_salt_makes_digests_comparable(
 ) -> None:
     digests = []
     for salt in ("one", "one", "two"):
-        client = make("from_openai", provider, cache=AutoCache(), cache_namespace="shared")
+        client = make("from_openai", provider, cache=AutoCache(), **namespace("shared"))
         instrument(client, settings=Settings(digest_salt=salt), **recording.providers)
         client.create(**request_for("from_openai"))
         client.client.close()

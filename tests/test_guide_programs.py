@@ -12,6 +12,7 @@ from instructor import from_provider
 from instructor.cache import AutoCache, DiskCache
 from pydantic import BaseModel
 from support.recording import Recording
+from support.versions import since_namespaces
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
@@ -96,6 +97,7 @@ def test_the_raw_completion_after_a_hit(recording: Recording) -> None:
     assert outcomes(recording) == ["miss", "hit"]
 
 
+@since_namespaces
 def test_two_clients_that_share_a_namespace_and_two_that_do_not(recording: Recording) -> None:
     cache = AutoCache()
     for namespace in ({"cache_namespace": "books"}, {"cache_namespace": "books"}, {}, {}):

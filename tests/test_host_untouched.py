@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import instructor
 import openai
 import pytest
 from instructor.cache import AutoCache
-from instructor.core.exceptions import InstructorRetryException
-from instructor.core.hooks import Hooks
 from pydantic import BaseModel, field_validator
 from support.models import MESSAGES, User
 from support.recording import Recording
+from support.versions import (
+    HAS_HOOKS_PER_CALL,
+    HAS_USAGE_HOOK,
+    ITERABLES_ARE_LAZY,
+    PARTIALS_ARE_LISTS,
+    max_retries,
+)
 from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.observe.instructor_api import Hooks, InstructorRetryException
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+OTHER = {**REQUEST, "messages": [{"role": "user", "content": "Grace is 85"}]}
 
 
 @pytest.fixture(params=[False, True], ids=["bare", "observed"])
@@ -46,11 +54,16 @@ def test_the_raw_response_is_the_providers_own_and_after_a_hit_the_rebuilt_one(c
     assert rebuilt.usage.total_tokens == completion.usage.total_tokens
 
 
+def causes(error: BaseException | None) -> Iterator[type[BaseException]]:
+    while error := error and (error.__cause__ or error.__context__):
+        yield type(error)
+
+
 def test_exceptions_arrive_as_they_were_raised(client: Any, provider: SimulatedProvider) -> None:
     provider.cues.add(Cue(status=429, message="slow down"))
     with pytest.raises(InstructorRetryException) as raised:
-        client.create(**REQUEST)
-    assert isinstance(raised.value.__cause__, openai.RateLimitError)
+        client.create(**REQUEST, max_retries=max_retries(attempts=1))
+    assert openai.RateLimitError in causes(raised.value)
     assert raised.value.n_attempts == 1
     assert "slow down" in str(raised.value)
     assert not getattr(raised.value, "__notes__", [])
@@ -61,27 +74,28 @@ def test_the_users_own_hooks_see_what_they_saw_and_stay_theirs(
 ) -> None:
     seen: list[str] = []
     per_call = Hooks()
-    names = ["completion:kwargs", "completion:response", "parse:error", "completion:usage"]
+    usage = ["completion:usage"] if HAS_USAGE_HOOK else []
+    names = ["completion:kwargs", "completion:response", "parse:error", *usage]
     for name in names:
         client.on(name, lambda *args, _name=name, **kwargs: seen.append(_name))
         per_call.on(name, lambda *args, _name=name, **kwargs: seen.append(f"call {_name}"))
     handlers = {name: list(handlers) for name, handlers in client.hooks._handlers.items()}
     provider.cues.add(Cue(answer={}))
-    client.create(**REQUEST, hooks=per_call)
-    both = lambda name: [name, f"call {name}"]  # noqa: E731
+    client.create(**REQUEST, **({"hooks": per_call} if HAS_HOOKS_PER_CALL else {}))
+    both = lambda name: [name, f"call {name}"] if HAS_HOOKS_PER_CALL else [name]  # noqa: E731
     assert seen == [
         *both("completion:kwargs"),
         *both("completion:response"),
-        *both("completion:usage"),
+        *(both(usage[0]) if usage else []),
         *both("parse:error"),
         *both("completion:kwargs"),
         *both("completion:response"),
-        *both("completion:usage"),
+        *(both(usage[0]) if usage else []),
     ]
     assert {name: list(handlers) for name, handlers in client.hooks._handlers.items()} == handlers
     client.clear()
     seen.clear()
-    client.create(**REQUEST, max_retries=1, temperature=0.5)
+    client.create(**OTHER)
     assert seen == []
 
 
@@ -106,10 +120,12 @@ def test_a_stream_is_the_same_object_and_gives_the_same_chunks(client: Any) -> N
 
 def test_partial_and_iterable_give_what_they_gave(client: Any) -> None:
     partials = client.create_partial(**REQUEST)
-    assert isinstance(partials, list), "a list on this Instructor"
+    assert isinstance(partials, list) == PARTIALS_ARE_LISTS
+    assert [partial.age for partial in partials][-1]
     users = client.create_iterable(**REQUEST)
-    assert inspect.isgenerator(users)
-    assert users.__name__ == "from_streaming_response"
+    if ITERABLES_ARE_LAZY:
+        assert inspect.isgenerator(users)
+        assert users.__name__ == "from_streaming_response"
     assert [type(user) for user in users] == [User] * 3
 
 
@@ -134,7 +150,7 @@ def test_async_results_and_cancellation(provider: SimulatedProvider, recording: 
             instrument(client, **recording.providers)
         fates: list[Any] = [(await client.create(**REQUEST)).model_dump()]
         provider.cues.add(Cue(delay=30))
-        task = asyncio.create_task(client.create(**REQUEST, temperature=0.1))
+        task = asyncio.create_task(client.create(**OTHER))
         await asyncio.sleep(0.2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -164,7 +180,7 @@ def test_a_finished_call_leaves_nothing_for_the_garbage_collector(
     try:
         gc.set_debug(gc.DEBUG_SAVEALL)
         client.create(**REQUEST)
-        client.create(**REQUEST, temperature=0.3)
+        client.create(**OTHER)
         gc.collect()
         ours = [kept for kept in gc.garbage if type(kept).__module__.startswith("llm_cache_otel")]
     finally:

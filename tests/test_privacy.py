@@ -15,6 +15,7 @@ from pydantic import BaseModel, field_validator
 from support.clients import MAKERS, close, create, make, request_for
 from support.models import DictCache, FailingCache, User
 from support.recording import Recording
+from support.versions import HAS_NAMESPACES, namespace
 from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument
@@ -26,12 +27,13 @@ MESSAGES = [
     {"role": "system", "content": f"{MARK}-system"},
     {"role": "user", "content": PROMPT},
 ]
+OTHER_MESSAGES = [{"role": "user", "content": f"{MARK}-other"}]
 SECRETS: dict[str, Any] = {
     "extra_headers": {"X-Secret": f"{MARK}-header"},
     "user": f"{MARK}-user",
     "stop": [f"{MARK}-stop"],
     "context": {f"{MARK}-context-name": f"{MARK}-context"},
-    "cache_namespace": f"{MARK}-namespace",
+    **namespace(f"{MARK}-namespace"),
 }
 
 
@@ -78,13 +80,12 @@ def test_success_hit_and_provider_errors(
         client = make(kind, provider, asynchronous=asynchronous, key=f"{MARK}-key")
         instrument(client, **recording.providers)
         cache = instrument(DictCache(), **recording.providers)
-        namespace = {"cache_namespace": SECRETS["cache_namespace"]}
-        request = request_for(kind, cache, messages=MESSAGES, **namespace)
+        request = request_for(kind, cache, messages=MESSAGES, **namespace(f"{MARK}-namespace"))
         await create(client, **request)
         await create(client, **request)
         provider.cues.add(*[Cue(status=400, message=f"{MARK}-error")] * 5)
         with pytest.raises(Exception, match=MARK):
-            await create(client, **{**request, "messages": MESSAGES[1:]})
+            await create(client, **{**request, "messages": OTHER_MESSAGES})
         provider.cues.clear()
         await close(client)
 
@@ -107,7 +108,7 @@ def test_every_failure(
     }
     client.create(**request)
     provider.cues.add(Cue(answer={f"{MARK}-field": f"{MARK}-value"}))
-    client.create(**{**request, "temperature": 0.3})
+    client.create(**{**request, "messages": OTHER_MESSAGES})
     spoiled = DictCache()
     client.create(**request, cache=spoiled)
     spoiled.entries = {key: f'{{"model": "{MARK}-entry"}}' for key in spoiled.entries}
@@ -129,7 +130,7 @@ def test_every_failure(
         {"cache": spoiled},
         {"cache": Leaky()},
         {"cache": LeakySet()},
-        {"cache_namespace": ""},
+        *([{"cache_namespace": ""}] if HAS_NAMESPACES else []),
         {"context": {f"{MARK}-name": Unserializable()}, "response_model": Picky, "max_retries": 0},
     ]
     for change in failing:

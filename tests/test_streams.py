@@ -11,9 +11,10 @@ import pytest
 from instructor.cache import AutoCache
 from support.models import MESSAGES, User
 from support.recording import Recording
+from support.versions import lazy_iterables
 from support.ways import MODEL, make_client
 
-from llm_cache_otel import instrument
+from llm_cache_otel import instrument, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.later import later
 
@@ -25,6 +26,7 @@ ATTEMPT = f"chat {MODEL}"
 def client(provider: SimulatedProvider, recording: Recording) -> Any:
     client = make_client(provider, cache=AutoCache())
     yield instrument(client, **recording.providers)
+    uninstrument(client)
     client.client.close()
 
 
@@ -40,6 +42,7 @@ def told_once(recording: Recording, error: str | None = None) -> None:
     assert recording.sums("llm_cache.requests", "llm_cache.outcome") == {"bypass": 1}
 
 
+@lazy_iterables
 def test_the_spans_stay_open_until_the_last_chunk(client: Any, recording: Recording) -> None:
     stream = client.create_iterable(**REQUEST)
     assert next(stream)
@@ -50,6 +53,7 @@ def test_the_spans_stay_open_until_the_last_chunk(client: Any, recording: Record
     assert attempt.attributes["gen_ai.response.finish_reasons"] == ("stop",)
 
 
+@lazy_iterables
 def test_closed_early(client: Any, recording: Recording) -> None:
     stream = client.create_iterable(**REQUEST)
     next(stream)
@@ -64,6 +68,7 @@ def test_never_started(client: Any, recording: Recording) -> None:
     told_once(recording)
 
 
+@lazy_iterables
 def test_never_started_and_closed(client: Any, recording: Recording) -> None:
     stream = client.create_iterable(**REQUEST)
     stream.close()
@@ -79,6 +84,7 @@ def test_dropped_in_the_middle(client: Any, recording: Recording) -> None:
     told_once(recording)
 
 
+@lazy_iterables
 def test_an_error_thrown_in_by_the_host(client: Any, recording: Recording) -> None:
     stream = client.create_iterable(**REQUEST)
     next(stream)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import anthropic
 import instructor
@@ -40,13 +42,9 @@ def _genai(url: str, key: str) -> Any:
 
 
 def _from_provider(url: str, key: str, asynchronous: bool, **kwargs: Any) -> Any:
-    return instructor.from_provider(
-        "openai/gpt-4.1-mini",
-        async_client=asynchronous,
-        base_url=f"{url}/v1",
-        api_key=key,
-        **kwargs,
-    )
+    # Instructor 1.10 takes neither address nor key.
+    with patch.dict(os.environ, OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY=key):
+        return instructor.from_provider("openai/gpt-4.1-mini", async_client=asynchronous, **kwargs)
 
 
 def _from_openai(url: str, key: str, asynchronous: bool, **kwargs: Any) -> Any:

@@ -46,14 +46,16 @@ class Broken:
     def __init__(self, function: FunctionType) -> None:
         self._function = function
         self._code = function.__code__
-        self._name = f"sabotage_{id(self)}"  # two functions of one module may be broken at a time
+        self._name = f"sabotage_{id(self)}"  # two of a module's functions may be broken at once
         self.runs = 0
 
     def start(self) -> None:
         # The code is exchanged rather than the name, so that every reference is reached; a closure's
         # code has to have the same free variables.
         free = ", ".join(self._code.co_freevars)
-        source = f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  {self._name}()\n return inner"
+        source = (
+            f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  {self._name}()\n return inner"
+        )
         scope: dict[str, Any] = {}
         exec(source, scope)
         self._function.__globals__[self._name] = self._strike

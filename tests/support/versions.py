@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import version
 from typing import Any
 
 import pytest
+from instructor import Instructor, hooks
 
 from llm_cache_otel.observe import instructor_api
 
@@ -23,9 +25,20 @@ CACHES_PARALLEL_TOOLS_NOT = INSTRUCTOR >= (1, 17)
 ONLY_BASE_CACHES = INSTRUCTOR >= (1, 15, 3)
 """Before, whatever stands in `cache=` is asked."""
 
+ITERABLES_ARE_LAZY = INSTRUCTOR[:2] != (1, 13)
+"""Instructor 1.13 takes all there is, within its retries, before `create_iterable` returns a list."""
+
+PARTIALS_ARE_LISTS = INSTRUCTOR >= (1, 13)
+
+HAS_HOOKS_PER_CALL = "hooks" in inspect.signature(Instructor.create).parameters
+HAS_USAGE_HOOK = any(name.value == "completion:usage" for name in hooks.HookName)
+
 RETRIES_COUNT_FROM_0 = INSTRUCTOR >= (1, 15, 3)
 """Before, `max_retries` is how many attempts there are, of which any error costs one."""
 
+lazy_iterables = pytest.mark.skipif(
+    not ITERABLES_ARE_LAZY, reason="Instructor 1.13 makes a list of create_iterable"
+)
 since_namespaces = pytest.mark.skipif(
     not HAS_NAMESPACES, reason="before Instructor 1.17 a cache has no namespaces"
 )
