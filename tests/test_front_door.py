@@ -23,6 +23,7 @@ from support.versions import namespace, patched_places
 from llm_cache_otel import Settings, flush, instrument, uninstrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 
+
 def closed(kind: str, provider: SimulatedProvider, **kwargs: Any) -> Any:
     """A client that makes no calls in this test, its connections closed."""
     client = make(kind, provider, **kwargs)
@@ -126,7 +127,7 @@ def test_uninstrument_puts_everything_back(
     gc.collect()
     client = closed(kind, provider)
     holder = client if isinstance(client, instructor.Instructor) else client.chat.completions
-    before = dict(vars(holder))
+    before, on_class = dict(vars(holder)), dict(vars(instructor.Instructor))
     functions = [getattr(module, name) for module, name in patched_places()]
     instrument(client, **recording.providers)
     changed = [name for name, value in vars(holder).items() if value is not before.get(name)]
@@ -135,7 +136,7 @@ def test_uninstrument_puts_everything_back(
     assert uninstrument(client) is client
     assert vars(holder).keys() == before.keys()
     assert all(vars(holder)[name] is value for name, value in before.items())
-    assert "create_fn" not in vars(instructor.Instructor)
+    assert dict(vars(instructor.Instructor)) == on_class
     assert [getattr(module, name) for module, name in patched_places()] == functions
     assert uninstrument(client) is client, "twice is the same as once"
 
