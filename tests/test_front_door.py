@@ -124,8 +124,9 @@ def test_a_second_time_with_other_arguments_says_that_the_first_holds(
 def test_uninstrument_puts_everything_back(
     kind: str, provider: SimulatedProvider, recording: Recording
 ) -> None:
-    gc.collect()
     client = closed(kind, provider)
+    gc.collect()
+    uninstrument(instrument(client, **recording.providers))  # and what other tests' clients left
     holder = client if isinstance(client, instructor.Instructor) else client.chat.completions
     before, on_class = dict(vars(holder)), dict(vars(instructor.Instructor))
     functions = [getattr(module, name) for module, name in patched_places()]

@@ -17,7 +17,7 @@ HAS_NAMESPACES = INSTRUCTOR >= (1, 17)
 """Before, the clients of a cache share its entries, and `cache_namespace` goes to the SDK, to be refused."""
 
 KEYS_CAN_FAIL = INSTRUCTOR >= (1, 17)
-"""Before, a key is of messages, model, response model and mode alone, and whatever is in there is made text."""
+"""Before, a key is of messages, model, response model and mode alone, and its values become text."""
 
 CACHES_PARALLEL_TOOLS_NOT = INSTRUCTOR >= (1, 17)
 """Before, a call in parallel tools mode with a cache fails where its key is computed."""
