@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llm_cache_otel.facts import Neighbour
+from llm_cache_otel.observe.sdk import declared
 
 _DEEPEST = 16
 _NEIGHBOURS: tuple[tuple[str, Neighbour], ...] = (
@@ -45,7 +46,7 @@ def _entries(client: Any) -> Iterator[Any]:
                 entry = getattr(entry, name, None)
             yield entry
     else:
-        yield getattr(client, "request", None)
+        yield declared(client, "request")
 
 
 def _modules(function: Any) -> Iterator[str]:
