@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
+from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
@@ -14,6 +16,9 @@ from llm_cache_otel.emit.log import logger
 from llm_cache_otel.instrument import check_arguments, instrument_all, uninstrument_all
 
 _INSTRUCTOR = "instructor"
+_AT_WORK = "instructor.v2.core.patch"
+"""Since 1.15.3 `import instructor` brings next to nothing, and whatever can be observed brings this."""
+
 _ARGUMENTS = ("tracer_provider", "meter_provider", "settings")
 
 
@@ -26,8 +31,9 @@ class LLMCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     with what it was told there.
     """
 
-    _first = True
     _instrumented = False
+    _opened = False
+    _awaited: ClassVar[set[str]] = set()
     _arguments: dict[str, Any]
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -52,23 +58,39 @@ class LLMCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         self._arguments = {name: kwargs.get(name) for name in _ARGUMENTS}
         check_arguments(**self._arguments)
         self._instrumented = True
-        if _INSTRUCTOR in sys.modules:
-            self._open()
-        elif LLMCacheInstrumentor._first:
-            LLMCacheInstrumentor._first = False
-            wrapt.register_post_import_hook(self._imported, _INSTRUCTOR)
+        self._open_with(_INSTRUCTOR)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self._instrumented = False
-        if _INSTRUCTOR in sys.modules:
+        if self._opened:
+            self._opened = False
             uninstrument_all()
 
+    def _open_with(self, name: str) -> None:
+        if name in sys.modules:
+            self._imported(sys.modules[name])
+        elif name not in self._awaited:
+            self._awaited.add(name)
+            wrapt.register_post_import_hook(self._imported, name)
+
     def _imported(self, module: ModuleType) -> None:
-        if self._instrumented:
+        if not self._instrumented:
+            return
+        if module.__name__ == _INSTRUCTOR and _comes_in_parts(module):
+            self._open_with(_AT_WORK)
+        else:
             self._open()
 
     def _open(self) -> None:
+        self._opened = True
         try:
             instrument_all(**self._arguments)
         except Exception:  # or the program's own import of Instructor would fail
             logger.warning("Instructor can't be observed.", exc_info=True)
+
+
+def _comes_in_parts(instructor: ModuleType) -> bool:
+    """Whether `_AT_WORK` is a module of this Instructor, told without importing a part of it."""
+    package, _, _ = _AT_WORK.removeprefix(_INSTRUCTOR).rpartition(".")
+    places = [path + package.replace(".", os.sep) for path in instructor.__path__]
+    return PathFinder.find_spec(_AT_WORK, places) is not None

@@ -15,7 +15,12 @@ from llm_cache_otel import forks
 from llm_cache_otel.guard import Guarded
 from llm_cache_otel.observe.boundary import ObservedCreate, Switch, bare
 from llm_cache_otel.observe.call import Target
-from llm_cache_otel.observe.instructor_api import CREATE, AsyncInstructor, Instructor
+from llm_cache_otel.observe.instructor_api import (
+    CREATE,
+    AsyncInstructor,
+    Instructor,
+    is_somebody_elses,
+)
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.sdk import provider_name
 
@@ -71,7 +76,9 @@ class ObservedClients:
 
     def watched(self, client: Any, create: Any) -> ObservedCreate | None:
         """The observed function in place of a client's `create`; `None` if it is not observed."""
-        known, reporter = self._get(client), self._all
+        known, reporter, create = self._get(client), self._all, bare(create)
+        if (known is None or not known.switch.given) and is_somebody_elses(create):
+            return None
         if known is None and reporter is not None:
             with self._lock:
                 known = self._get(client)
@@ -87,7 +94,7 @@ class ObservedClients:
         if self._all is not None:
             vars(client)[CREATE] = bare(create)
         known = self._get(client)
-        if known is not None:
+        if known is not None and (known.switch.given or not is_somebody_elses(bare(create))):
             known.switch.on = False
             known.switch = Switch(given=known.switch.given)
 

@@ -4,13 +4,16 @@ Checked on Instructor 1.10 to 1.17. The cache's helpers are imported by Instruct
 retry loops are globals of the module that calls them, so replacing the modules' attributes reaches every
 client, whenever it was made. What a later Instructor has moved elsewhere is absent here, `missing` says
 what can't be seen for it, and the rest goes on.
+
+Since 1.15.3 Instructor's packages import each other only when asked. This module is imported while one of
+them may be half done, so each name is looked for first where it is at home.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module, metadata
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -38,8 +41,10 @@ __all__ = [
     "auto_cache_size",
     "ignores_other_caches",
     "is_patched_create",
+    "is_somebody_elses",
     "keys_have_namespaces",
     "missing",
+    "modules",
     "no_hooks",
     "parallel_mode_values",
     "patch_places",
@@ -94,23 +99,43 @@ if TYPE_CHECKING:
     from instructor.dsl.partial import PartialBase
     from instructor.dsl.simple_type import AdapterBase
 else:
-    Instructor = _class("clients", "instructor:Instructor")
-    AsyncInstructor = _class("async clients", "instructor:AsyncInstructor")
+    Instructor = _class(
+        "clients",
+        "instructor.v2.core.client:Instructor",  # since 1.15.3
+        "instructor:Instructor",
+    )
+    AsyncInstructor = _class(
+        "async clients", "instructor.v2.core.client:AsyncInstructor", "instructor:AsyncInstructor"
+    )
     BaseCache = _class("cache adapters", "instructor.cache:BaseCache")
     AutoCache = _class("the size of an AutoCache", "instructor.cache:AutoCache")
     DiskCache = _class("which cache is a DiskCache", "instructor.cache:DiskCache")
     InstructorRetryException = _class(
         "what a retry failed of",
+        "instructor.v2.core.errors:InstructorRetryException",  # since 1.15.3
         "instructor.core.exceptions:InstructorRetryException",  # since 1.11
         "instructor.exceptions:InstructorRetryException",
     )
     Hooks = _class(
-        "answers that can't be parsed", "instructor.core.hooks:Hooks", "instructor.hooks:Hooks"
+        "answers that can't be parsed",
+        "instructor.v2.core.hooks:Hooks",
+        "instructor.core.hooks:Hooks",
+        "instructor.hooks:Hooks",
     )
-    AdapterBase = _class(_ANSWERS, "instructor.dsl.simple_type:AdapterBase")
-    IterableBase = _class(_ANSWERS, "instructor.dsl.iterable:IterableBase")
-    ParallelBase = _class(_ANSWERS, "instructor.dsl.parallel:ParallelBase")
-    PartialBase = _class(_ANSWERS, "instructor.dsl.partial:PartialBase")
+    AdapterBase = _class(
+        _ANSWERS,
+        "instructor.v2.dsl.simple_type:AdapterBase",
+        "instructor.dsl.simple_type:AdapterBase",
+    )
+    IterableBase = _class(
+        _ANSWERS, "instructor.v2.dsl.iterable:IterableBase", "instructor.dsl.iterable:IterableBase"
+    )
+    ParallelBase = _class(
+        _ANSWERS, "instructor.v2.dsl.parallel:ParallelBase", "instructor.dsl.parallel:ParallelBase"
+    )
+    PartialBase = _class(
+        _ANSWERS, "instructor.v2.dsl.partial:PartialBase", "instructor.dsl.partial:PartialBase"
+    )
 
 KEY = _place(
     "cache keys", "instructor.cache:make_request_cache_key", "instructor.cache:make_cache_key"
@@ -151,7 +176,7 @@ ignores_other_caches = (
 """Since 1.15.3. Before, whatever stands in `cache=` is asked, a `BaseCache` or not."""
 
 
-_MODE = _place(_ANSWERS, "instructor:Mode")
+_MODE = _place(_ANSWERS, "instructor.v2.core.mode:Mode", "instructor:Mode")
 parallel_mode_values = frozenset(
     str(mode.value)
     for mode in (() if _MODE is None else getattr(*_MODE))
@@ -166,14 +191,25 @@ def version() -> str:
         return "of an unknown version"
 
 
+def modules() -> list[ModuleType]:
+    """What of Instructor has been imported."""
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.split(".", maxsplit=1)[0] == "instructor" and isinstance(module, ModuleType)
+    ]
+
+
 def patch_places() -> list[Place]:
-    """Where `patch` is found by those who call it, Instructor itself among them."""
-    modules = [import_module("instructor")]
+    """Where `patch` is found by those who call it, Instructor itself among them.
+
+    Since 1.15.3 it has one home, and the others come and take it from there.
+    """
+    places = [sys.modules.get("instructor"), sys.modules.get("instructor.core.patch")]
     if RETRY_SYNC is not None:
-        modules.append(RETRY_SYNC[0])
-    with suppress(ImportError):  # since 1.15.3 a second name for the same
-        modules.append(import_module("instructor.core.patch"))
-    return [(module, "patch") for module in modules if hasattr(module, "patch")]
+        places.append(RETRY_SYNC[0])
+    unique = dict.fromkeys(module for module in places if module is not None)
+    return [(module, "patch") for module in unique if "patch" in vars(module)]
 
 
 def no_hooks() -> Any | None:
@@ -191,3 +227,13 @@ def is_patched_create(create: Callable[..., Any]) -> bool:
     function = inspect.unwrap(create, stop=lambda f: hasattr(f, "__globals__"))
     module = getattr(function, "__globals__", {}).get("__name__", "")
     return str(module).split(".")[0] == "instructor"
+
+
+def is_somebody_elses(create: Any) -> bool:
+    """Whether a client's `create` can't end in Instructor's: a function that holds on to nothing.
+
+    A stub, as tests put there; whoever did may ask whether it is still the very same.
+    """
+    if not inspect.isfunction(create) or create.__closure__ is not None:
+        return False
+    return not is_patched_create(create)

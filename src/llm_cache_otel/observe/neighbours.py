@@ -7,6 +7,7 @@ from functools import reduce
 from typing import Any
 
 from llm_cache_otel.facts import Neighbour
+from llm_cache_otel.observe.sdk import declared
 
 _DEEPEST = 16
 _NEIGHBOURS = (
@@ -70,7 +71,7 @@ def neighbours_of(client: Any, function: Callable[..., Any]) -> tuple[Neighbour,
 def _entries(client: Any, function: Any) -> Iterator[Any]:
     """The functions that a call goes through, as far as anybody is known to wrap them."""
     yield function
-    yield getattr(client, "request", None)
+    yield declared(client, "request")
     if getattr(function, "__self__", None) is None:
         for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
             yield reduce(_held, path.split("."), client)

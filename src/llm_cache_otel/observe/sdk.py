@@ -78,13 +78,23 @@ def _module(function: Any) -> str:
 
 def bound_client(function: Any) -> Any | None:
     """The SDK client behind a bound method such as `client.chat.completions.create`."""
-    return getattr(getattr(function, "__self__", None), "_client", None)
+    return declared(getattr(function, "__self__", None), "_client")
+
+
+def declared(holder: Any, name: str) -> Any | None:
+    """An attribute that an SDK's object has, and not one that its `__getattr__` answers for.
+
+    That of botocore's clients tells its event handlers, and with a client that is half made never ends.
+    """
+    if name in getattr(holder, "__dict__", ()) or hasattr(holder.__class__, name):
+        return getattr(holder, name, None)
+    return None
 
 
 def _server(client: Any) -> tuple[str | None, int | None]:
-    url = getattr(client, "base_url", None)
+    url = declared(client, "base_url")
     if url is None:
-        options = getattr(getattr(client, "_api_client", None), "_http_options", None)
+        options = declared(declared(client, "_api_client"), "_http_options")
         url = getattr(options, "base_url", None)
     if url is None:
         return None, None

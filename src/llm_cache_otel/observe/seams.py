@@ -173,9 +173,11 @@ def replaced(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callabl
     setattr(module, name, ours)
 
     def undo() -> None:
-        # Somebody who wrapped ours keeps what they have: ours passes through without a call.
-        if getattr(module, name) is ours:
-            setattr(module, name, original)
+        # Somebody who wrapped ours keeps what they have: ours passes through without a call. Modules
+        # of Instructor's own that were imported since may have taken ours for the original.
+        for holder in (module, *instructor_api.modules()):
+            if vars(holder).get(name) is ours:
+                setattr(holder, name, original)
 
     return undo
 
