@@ -23,6 +23,7 @@ from support.versions import namespace, patched_places
 from llm_cache_otel import Settings, flush, instrument, uninstrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 
+
 def closed(kind: str, provider: SimulatedProvider, **kwargs: Any) -> Any:
     """A client that makes no calls in this test, its connections closed."""
     client = make(kind, provider, **kwargs)

@@ -53,9 +53,7 @@ class Broken:
         # The code is exchanged rather than the name, so that every reference is reached; a closure's
         # code has to have the same free variables.
         free = ", ".join(self._code.co_freevars)
-        source = (
-            f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  {self._name}()\n return inner"
-        )
+        source = f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  {self._name}()\n return inner"
         scope: dict[str, Any] = {}
         exec(source, scope)
         self._function.__globals__[self._name] = self._strike
