@@ -6,22 +6,27 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-instructor soak lint bench clean
+.PHONY: help demo test test-matrix test-instructor soak lint bench clean
 
 help:
-	@echo "make demo   hits and misses of a real client, arriving at a real OTLP receiver"
-	@echo "make test   lint, types, and every test"
-	@echo "make test-instructor   Instructor's own tests, without us and with us, compared"
-	@echo "make soak   what takes minutes: 100,000 calls while nobody listens"
-	@echo "make lint   ruff, mypy and the rooms of the house"
-	@echo "make bench  what watching costs, beside bare Instructor and a peer"
-	@echo "make clean  remove the virtual environment and caches"
+	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
+	@echo "make test             lint, types, and every test"
+	@echo "make test-matrix      the tests of observing, on every Instructor, Python and OpenTelemetry that we claim"
+	@echo "make test-instructor  Instructor's own tests, without us and with us, compared"
+	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
+	@echo "make lint             ruff, mypy and the rooms of the house"
+	@echo "make bench            what watching costs, beside bare Instructor and a peer"
+	@echo "make clean            remove the virtual environments and caches"
 
 demo: $(VENV)/.cli
 	@$(BIN)/llm-cache-otel demo
 
 test: lint
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+# ROWS=oldest,newest picks some; `.ci/matrix --list` says what there is.
+test-matrix: $(BIN)/python
+	@$(BIN)/python .ci/matrix $(if $(ROWS),--rows $(ROWS))
 
 test-instructor: $(BIN)/python
 	@$(BIN)/python .ci/instructor-tests
@@ -40,7 +45,7 @@ bench: $(VENV)/.dev
 
 clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) .venv-instructor .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) .venv-matrix .venv-instructor .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
