@@ -98,7 +98,7 @@ def instrument_all(
         _warn_of_missing()
         try:
             every_client.open(
-                reporters.get(tracer_provider, meter_provider, settings or Settings())
+                _reporters.get(tracer_provider, meter_provider, settings or Settings())
             )
         except Exception as error:
             _warn_of_failure(error)
@@ -125,7 +125,7 @@ def flush(timeout: float = 5.0) -> bool:
     number: object = timeout
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
-    return reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
+    return _reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
 
 
 def check_arguments(tracer_provider: object, meter_provider: object, settings: object) -> None:
@@ -187,7 +187,7 @@ def _open(
     settings: Settings,
 ) -> None:
     try:
-        door.open(reporters.get(tracer_provider, meter_provider, settings), name)
+        door.open(_reporters.get(tracer_provider, meter_provider, settings), name)
     except Exception as error:
         _warn_of_failure(error)
 
@@ -248,4 +248,4 @@ class _Reporters:
             return False
 
 
-reporters = _Reporters()
+_reporters = _Reporters()

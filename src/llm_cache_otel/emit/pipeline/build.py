@@ -7,6 +7,7 @@ It never sets a global.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -15,11 +16,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk import _configuration as configuration
 from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import (
-    SERVICE_INSTANCE_ID,
-    Resource,
-    ServiceInstanceIdResourceDetector,
-)
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from llm_cache_otel.emit.log import Notes
@@ -163,9 +160,7 @@ def _as_instance(resource: Resource, *, given: bool) -> Resource:
     their counters would overwrite each other.
     """
     known = resource.attributes.get(SERVICE_INSTANCE_ID)
-    unique = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
-    if known == unique or (known is not None and not given):
+    if known is not None and not given:
         return resource
-    if known is not None:
-        unique = f"{known}-{os.getpid()}"
+    unique = str(uuid.uuid4()) if known is None else f"{known}-{os.getpid()}"
     return resource.merge(Resource({SERVICE_INSTANCE_ID: unique}))
