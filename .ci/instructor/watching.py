@@ -49,7 +49,7 @@ def _stay_at_home() -> None:
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            ip_address(host)  # which needs no looking up, and is refused when it comes to connecting
+            ip_address(host)  # needs no looking up, and is refused when it is connected to
         except ValueError:
             refuse(host)
         return look_up(host, *args, **kwargs)
