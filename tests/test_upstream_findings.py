@@ -131,13 +131,15 @@ def test_nothing_of_instructor_is_loaded_that_the_program_does_not_load(program:
 )
 def test_whatever_is_asked_for_first_all_is_watched_and_all_is_put_back(first: str) -> None:
     program = f"""
-import instructor, sys
+from contextlib import suppress
+import instructor
 {first}
 from llm_cache_otel.observe import instructor_api
 from llm_cache_otel.observe.seams import _Seam
 assert instructor_api.missing == []
 assert "create_fn" in vars(instructor.Instructor)
-import instructor.core.patch
+with suppress(ImportError):  # since 1.11, and since 1.15.3 only when it is asked for
+    import instructor.core.patch
 assert all(isinstance(getattr(*place), _Seam) for place in instructor_api.patch_places())
 assert isinstance(instructor.patch, _Seam)
 LLMCacheInstrumentor().uninstrument()

@@ -15,6 +15,7 @@ import socket
 import warnings
 from collections import Counter
 from functools import partialmethod
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ def _stay_at_home() -> None:
             raise ConnectionRefusedError(f"no test may reach {host}")
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        refuse(host)
+        try:
+            ip_address(host)  # needs no looking up, and is refused when it is connected to
+        except ValueError:
+            refuse(host)
         return look_up(host, *args, **kwargs)
 
     def guarded(connect: Any) -> Any:
