@@ -45,6 +45,8 @@ TRUSTED = {
     "observe.clients.ObservedClients._drop",
     "observe.clients.ObservedClients.guard",
     "observe.seams.Seams.missed",
+    *("observe.seams.Seams._drop", "observe.every_client._Patches._drop"),
+    "observe.clients._held_by",  # what every reading of a client's function begins with
     "observe.every_client._Patches.patch",
     "observe.seams._key",
     "observe.seams._load",
@@ -101,7 +103,7 @@ OFF_THE_PATH = (
         "later.Later.wait",
         "later.Later._run",
         "observe.seams._is_open",
-        "observe.seams.replaced",
+        *("observe.seams.replaced", "observe.seams._Seam."),
         "observe.instructor_api.",
     ),
     # The SDK's collection calls these; the SDK is what catches them, and what they ask is guarded.
@@ -112,7 +114,8 @@ OFF_THE_PATH = (
     *("emit.log.Notes.", "emit.log.warn_once"),
 )
 UNLESS_GIVEN = (
-    *("observe.clients.ObservedClients._know", "observe.clients._Known.", "observe.clients._value"),
+    "observe.clients.ObservedClients._made_known",
+    *("observe.clients._Known.__init__", "observe.clients._value"),
     *("observe.every_client._Patches._observed", "observe.every_client._Patches._watch"),
     "observe.clients.ObservedClients.replaced",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry.metrics import MeterProvider
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _lock = forks.rlock()  # a finalizer may call uninstrument() while instrument() runs
+
+_of_all: dict[str, Any] = {}
+"""What `LLMCacheInstrumentor` was told, while it observes: it holds where `instrument` is told nothing."""
 
 _ACCEPTED = (
     "an Instructor client (from instructor.from_provider, from_openai, …), an OpenAI client changed by "
@@ -45,8 +48,9 @@ def instrument(
     Args:
         target: an Instructor client, sync or async; an OpenAI client changed by `instructor.patch`; or
             a cache adapter (`instructor.cache.BaseCache`), for its lookups, stores and durations.
-        tracer_provider: where spans go. By default to the application's global provider, whenever it
-            sets one; until then over OTLP, as the standard `OTEL_*` variables say.
+        tracer_provider: where spans go. By default where `LLMCacheInstrumentor` was told, if it
+            observes; else to the application's global provider, whenever it sets one; until then over
+            OTLP, as the standard `OTEL_*` variables say.
         meter_provider: where metrics go, likewise, and each by itself.
         name: a label of your own for `llm_cache.name`, for example `"extraction"`.
         settings: `Settings`, by default read from the environment.
@@ -63,7 +67,13 @@ def instrument(
         if obstacle is not None:
             logger.warning("This client can't be observed: %s.", obstacle)
         elif not door.is_open():
-            _open(door, tracer_provider, meter_provider, name, settings or Settings())
+            _open(
+                door,
+                tracer_provider or _of_all.get("tracer_provider"),
+                meter_provider or _of_all.get("meter_provider"),
+                name,
+                settings or _of_all.get("settings"),
+            )
         elif any(value is not None for value in (tracer_provider, meter_provider, name, settings)):
             logger.warning(
                 "instrument() was called again on the same %s; what it was told the first time still "
@@ -96,6 +106,9 @@ def instrument_all(
 
     with _lock:
         _warn_of_missing()
+        _of_all.update(
+            tracer_provider=tracer_provider, meter_provider=meter_provider, settings=settings
+        )
         try:
             every_client.open(
                 _reporters.get(tracer_provider, meter_provider, settings or Settings())
@@ -109,6 +122,7 @@ def uninstrument_all() -> None:
     from llm_cache_otel.observe.every_client import every_client
 
     with _lock:
+        _of_all.clear()
         every_client.close()
 
 
@@ -184,10 +198,10 @@ def _open(
     tracer_provider: TracerProvider | None,
     meter_provider: MeterProvider | None,
     name: str | None,
-    settings: Settings,
+    settings: Settings | None,
 ) -> None:
     try:
-        door.open(_reporters.get(tracer_provider, meter_provider, settings), name)
+        door.open(_reporters.get(tracer_provider, meter_provider, settings or Settings()), name)
     except Exception as error:
         _warn_of_failure(error)
 

@@ -21,6 +21,10 @@ _process_salt = secrets.token_hex(16)
 def _checked_salt(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a non-empty string; leave it out for a random one per process")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be text that UTF-8 can hold") from None
     return value
 
 
@@ -36,7 +40,7 @@ def _checked_seconds(value: Any) -> float:
 
 def _checked_inference_spans(value: Any) -> InferenceSpans:
     try:
-        return InferenceSpans(value)
+        return InferenceSpans(str(value).lower())
     except ValueError:
         raise ValueError("must be 'auto', 'always' or 'never'") from None
 

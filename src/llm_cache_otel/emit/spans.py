@@ -127,7 +127,7 @@ class Spans:
     def _start(self, opening: Opening) -> Span:
         request = opening.request
         return self._tracer.start_span(
-            self._name(opening),
+            _sendable(self._name(opening)),
             kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
             attributes=_present(
                 {names.RESPONSE_MODEL: opening.response_model}
@@ -202,7 +202,16 @@ def _finish(
 
 
 def _present(attributes: MaybeAttributes) -> Attributes:
-    return {name: value for name, value in attributes.items() if value is not None}
+    return {
+        name: _sendable(value) if isinstance(value, str) else value
+        for name, value in attributes.items()
+        if value is not None
+    }
+
+
+def _sendable(text: str) -> str:
+    """`text` with what UTF-8 can't hold replaced: it would cost the batch that it is sent with."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttributes:

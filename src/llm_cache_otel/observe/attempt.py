@@ -9,8 +9,10 @@ import wrapt
 
 from llm_cache_otel.facts import (
     AttemptFacts,
+    InferenceRequest,
     InferenceResponse,
     Interval,
+    Neighbour,
     Opening,
     SpanRole,
 )
@@ -30,8 +32,16 @@ class Attempt:
     def __init__(self, call: Call, function: Any, request: Mapping[str, Any]) -> None:
         self._call = call
         self._start_ns = call.clock.now()
-        client = call.target.sdk_client or sdk.bound_client(function)
-        self._request = sdk.inference_request(call.provider, client, request)
+        client = call.target.sdk_client
+        self._request = InferenceRequest("chat", call.provider, call.model)
+        neighbours: tuple[Neighbour, ...] = ()
+        # What the SDK's client makes of being asked must not cost the attempt.
+        with call.guard("client"):
+            client = sdk.bound_client(function) if client is None else client
+        with call.guard("request"):
+            self._request = sdk.inference_request(call.provider, client, request)
+        with call.guard("neighbours"):
+            neighbours = neighbours_of(client, function)
         self.is_streaming = False
         self._response = InferenceResponse()
         self._end_ns: int | None = None
@@ -41,7 +51,7 @@ class Attempt:
             SpanRole.ATTEMPT,
             self._start_ns,
             request=self._request,
-            neighbours=neighbours_of(client, function),
+            neighbours=neighbours,
         )
         self._scope = call.target.reporter.open(opening, call.scope)
         self._surroundings = Surroundings(None, self._scope)

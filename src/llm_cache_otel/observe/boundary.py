@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import wrapt
 
 from llm_cache_otel.observe.call import Call, Target
-from llm_cache_otel.observe.step import Observing, Step, Unobserved
+from llm_cache_otel.observe.step import Observing, Step, Unobserved, current_call
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -76,7 +76,10 @@ def bare(create: Any) -> Any:
     return create
 
 
-def _step(target: Target, args: Args, kwargs: Kwargs) -> Step:
+def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
+    around = current_call.get()
+    if around is not None and around.is_of(args, kwargs):
+        return None
     if target.reporter.is_suppressed():
         return Unobserved()
     return Call(target, args, kwargs)

@@ -64,6 +64,7 @@ class Call:
         self.store: StoreFacts | None = None
         self._read_cache(kwargs)
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
+        self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
         self._awaits_stream = False
         self._unfinished = threading.Lock()
         self.scope = target.reporter.open(
@@ -100,6 +101,10 @@ class Call:
         with self.guard("response model"):
             self.response_model = response_model.display_name(requested)
             self.schema_digest = response_model.schema_digest(requested)
+
+    def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether these are this very call's arguments, on their way through another function."""
+        return self._asked == (id(kwargs.get("messages")), id(kwargs.get("response_model")))
 
     def enter(self) -> None:
         self._surroundings.enter()

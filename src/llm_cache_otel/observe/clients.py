@@ -28,12 +28,31 @@ from llm_cache_otel.observe.sdk import provider_name
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
 
-    __slots__ = ("reference", "switch", "target")
+    __slots__ = ("mode", "name", "provider", "reference", "reporter", "switch")
 
-    def __init__(self, reference: weakref.ref[Any], target: Target, *, given: bool) -> None:
+    def __init__(
+        self, reference: weakref.ref[Any], reporter: Reporter, name: str | None, *, given: bool
+    ) -> None:
+        client = reference()
+        held = _held_by(client)
         self.reference = reference
-        self.target = target
+        self.reporter = reporter
+        self.name = name
+        self.provider = provider_name(
+            _value(held.get("provider")), held.get("client"), bare(held[CREATE])
+        )
+        self.mode = _value(held.get("mode"))
         self.switch = Switch(given=given)
+
+    def target(self, client: Any) -> Target:
+        """Made anew for every call: what the SDK's client holds may hold the client."""
+        return Target(
+            reporter=self.reporter,
+            name=self.name,
+            sdk_client=_held_by(client).get("client"),
+            provider=self.provider,
+            mode=self.mode,
+        )
 
 
 class ObservedClients:
@@ -50,9 +69,10 @@ class ObservedClients:
         return known is not None and known.switch.given
 
     def add(self, client: Any, reporter: Reporter, name: str | None) -> None:
+        known = self._made_known(client, reporter, name, given=True)
         with self._lock:
             self._forget(id(client))
-            self._know(client, reporter, name, given=True)
+            self._known[id(client)] = known
             self._put_in_place()
 
     def remove(self, client: Any) -> None:
@@ -80,20 +100,22 @@ class ObservedClients:
         if (known is None or not known.switch.given) and is_somebody_elses(create):
             return None
         if known is None and reporter is not None:
+            # Not under the lock: it asks the SDK's client, which may be of anybody's making.
+            new = self._made_known(client, reporter, None, given=False)
             with self._lock:
                 known = self._get(client)
                 if known is None and self._all is reporter:
-                    known = self._know(client, reporter, None, given=False)
+                    known = self._known[id(client)] = new
         if known is None:
             return None
         asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
-        return ObservedCreate(create, known.target, known.switch, asynchronous=asynchronous)
+        return ObservedCreate(create, known.target(client), known.switch, asynchronous=asynchronous)
 
     def replaced(self, client: Any, create: Any) -> None:
         """Watch no function any more that was handed out for a client: the new one may wrap it."""
-        if self._all is not None:
-            vars(client)[CREATE] = bare(create)
         known = self._get(client)
+        if self._all is not None or known is not None:
+            _held_by(client)[CREATE] = bare(create)
         if known is not None and (known.switch.given or not is_somebody_elses(bare(create))):
             known.switch.on = False
             known.switch = Switch(given=known.switch.given)
@@ -103,7 +125,7 @@ class ObservedClients:
 
     def _report_error(self, client: object, where: str, error: Exception) -> None:
         known = self._known.get(id(client))
-        reporter = self._all if known is None else known.target.reporter
+        reporter = self._all if known is None else known.reporter
         if reporter is not None:
             with reporter.guard(where):
                 raise error
@@ -112,20 +134,13 @@ class ObservedClients:
         known = self._known.get(id(client))
         return known if known is not None and known.reference() is client else None
 
-    def _know(self, client: Any, reporter: Reporter, name: str | None, *, given: bool) -> _Known:
-        identity, create = id(client), bare(vars(client)[CREATE])
-        sdk_client = vars(client).get("client")
-        target = Target(
-            reporter=reporter,
-            name=name,
-            sdk_client=sdk_client,
-            provider=provider_name(_value(client, "provider"), sdk_client, create),
-            mode=_value(client, "mode"),
-        )
+    def _made_known(
+        self, client: Any, reporter: Reporter, name: str | None, *, given: bool
+    ) -> _Known:
+        identity = id(client)
         # A finalizer: it takes no lock, and the entry of whoever has the identity next stays.
         reference = weakref.ref(client, lambda gone: self._drop(identity, gone))
-        self._known[identity] = known = _Known(reference, target, given=given)
-        return known
+        return _Known(reference, reporter, name, given=given)
 
     def _drop(self, identity: int, gone: weakref.ref[Any]) -> None:
         known = self._known.get(identity)
@@ -148,7 +163,7 @@ class ObservedClients:
 
     def obstacle(self, client: Any) -> str | None:
         """Why a client can't be observed, in a user's words; `None` if it can."""
-        if CREATE not in vars(client):
+        if CREATE not in _held_by(client):
             return f"it has no {CREATE}"
         for kind in type(client).__mro__:
             if kind is Instructor:
@@ -158,9 +173,15 @@ class ObservedClients:
         return None
 
 
-def _value(client: Any, attribute: str) -> str | None:
+def _held_by(client: Any) -> dict[str, Any]:
+    """A client's own attributes, whatever its class has to say of that."""
+    held: dict[str, Any] = object.__getattribute__(client, "__dict__")
+    return held
+
+
+def _value(member: Any) -> str | None:
     """The value of one of a client's enums, which it may keep elsewhere one day."""
-    value = getattr(vars(client).get(attribute), "value", None)
+    value = getattr(member, "value", None)
     return value if isinstance(value, str) else None
 
 
@@ -174,7 +195,7 @@ class _Create:
         if client is None:
             raise AttributeError(f"type object {Instructor.__name__!r} has no attribute {CREATE!r}")
         try:
-            create = vars(client)[CREATE]
+            create = _held_by(client)[CREATE]
         except KeyError:
             raise AttributeError(
                 f"{type(client).__name__!r} object has no attribute {CREATE!r}"
@@ -185,15 +206,17 @@ class _Create:
         return create if watched is None else watched
 
     def __set__(self, client: Any, create: Any) -> None:
-        vars(client)[CREATE] = create
+        _held_by(client)[CREATE] = create
         with self._clients.guard(client):
             self._clients.replaced(client, create)
 
     def __delete__(self, client: Any) -> None:
         try:
-            del vars(client)[CREATE]
+            del _held_by(client)[CREATE]
         except KeyError:
-            raise AttributeError(CREATE) from None
+            raise AttributeError(
+                f"{type(client).__name__!r} object has no attribute {CREATE!r}"
+            ) from None
 
 
 observed_clients = ObservedClients()

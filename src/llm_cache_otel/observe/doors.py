@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any, Protocol
-
-import wrapt
 
 from llm_cache_otel.observe.adapter_methods import adapter_methods
 from llm_cache_otel.observe.boundary import ObservedCreate, Switch
 from llm_cache_otel.observe.call import Target
 from llm_cache_otel.observe.clients import observed_clients
-from llm_cache_otel.observe.instructor_api import BaseCache, Instructor, is_patched_create
+from llm_cache_otel.observe.instructor_api import (
+    BaseCache,
+    Instructor,
+    is_patched_create,
+    layers,
+)
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.seams import seams
 
@@ -45,16 +47,9 @@ def door_for(target: Any) -> Door | None:
 
 def patched_door(target: Any) -> PatchedDoor | None:
     completions = _openai_completions(target)
-    if completions is not None and any(map(is_patched_create, _layers(completions.create))):
+    if completions is not None and is_patched_create(completions.create):
         return PatchedDoor(target, completions)
     return None
-
-
-def _layers(function: Any) -> Iterator[Any]:
-    """A function and all that it wraps: somebody else may have wrapped Instructor's."""
-    while function is not None:
-        yield function
-        function = getattr(function, "__wrapped__", None)
 
 
 def _openai_completions(client: Any) -> Any | None:
@@ -128,11 +123,9 @@ class PatchedDoor:
             self._completions.create = observed.beneath
 
     def _observed(self) -> ObservedCreate | None:
-        create = self._completions.create
-        while isinstance(create, wrapt.BaseObjectProxy):
-            if isinstance(create, ObservedCreate) and create.switch.on:
+        for create in layers(self._completions.create):
+            if type(create) is ObservedCreate and create.switch.on:
                 return create
-            create = create.__wrapped__
         return None
 
 

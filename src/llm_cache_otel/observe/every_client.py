@@ -62,7 +62,8 @@ class _Patches:
             reporter=reporter, name=None, sdk_client=None, provider=None, mode=None
         )
         self._functions = Switch(given=False)
-        self._clients: list[tuple[weakref.ref[Any], Switch]] = []
+        self._lock = forks.rlock()
+        self._clients: dict[int, tuple[weakref.ref[Any], Switch]] = {}
 
     def patch(
         self,
@@ -71,8 +72,8 @@ class _Patches:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        if "create" in kwargs:
-            kwargs = {**kwargs, "create": bare(kwargs["create"])}
+        args = tuple(map(bare, args))
+        kwargs = {name: bare(value) for name, value in kwargs.items()}
         made = wrapped(*args, **kwargs)
         observed = None
         if self._functions.on:
@@ -92,25 +93,32 @@ class _Patches:
         return ObservedCreate(made, self._target, self._functions, asynchronous=asynchronous)
 
     def _watch(self, client: Any, door: PatchedDoor) -> None:
-        left = []
-        for reference, switch in self._clients:
-            known = reference()
-            if known is client:
-                switch.on = False  # patched again: the new function goes through the one before
-            elif known is not None:
-                left.append((reference, switch))
-        switch = Switch(given=False)
-        door.watch(self._reporter, None, switch)
-        self._clients = [*left, (weakref.ref(client), switch)]
+        identity = id(client)
+        with self._lock:
+            if not self._functions.on:
+                return
+            known = self._clients.get(identity)
+            if known is not None:
+                known[1].on = False  # patched again: the new function goes through the one before
+            switch = Switch(given=False)
+            reference = weakref.ref(client, lambda gone: self._drop(identity, gone))
+            self._clients[identity] = reference, switch
+            door.watch(self._reporter, None, switch)
+
+    def _drop(self, identity: int, gone: weakref.ref[Any]) -> None:
+        known = self._clients.get(identity)
+        if known is not None and known[0] is gone:
+            self._clients.pop(identity, None)
 
     def close(self) -> None:
-        self._functions.on = False
-        for reference, switch in self._clients:
-            client = reference()
-            door = None if client is None else patched_door(client)
-            if door is not None and not door.is_open():
-                door.unwatch()
-            switch.on = False
+        with self._lock:
+            self._functions.on = False
+            for reference, switch in list(self._clients.values()):
+                client = reference()
+                door = None if client is None else patched_door(client)
+                if door is not None and not door.is_open():
+                    door.unwatch()
+                switch.on = False
 
 
 every_client = EveryClient()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ __all__ = [
     "is_patched_create",
     "is_somebody_elses",
     "keys_have_namespaces",
+    "layers",
     "missing",
     "modules",
     "no_hooks",
@@ -55,6 +56,7 @@ __all__ = [
 Place = tuple[ModuleType, str]
 """A module, and the name of a function in it."""
 
+_DEEPEST = 64
 _ANSWERS = "which answers can't be cached"
 
 missing: list[str] = []
@@ -224,9 +226,22 @@ def auto_cache_size(cache: Any) -> tuple[int, int]:
 
 def is_patched_create(create: Callable[..., Any]) -> bool:
     """Whether a `create` is the function that `instructor.patch` puts in the SDK's place."""
-    function = inspect.unwrap(create, stop=lambda f: hasattr(f, "__globals__"))
-    module = getattr(function, "__globals__", {}).get("__name__", "")
-    return str(module).split(".")[0] == "instructor"
+    return any(_home(function) == "instructor" for function in layers(create))
+
+
+def layers(function: Any) -> Iterator[Any]:
+    """A function and all that it wraps, outermost first. Some wrap themselves, or answer for anything."""
+    for _ in range(_DEEPEST):
+        if function is None:
+            return
+        yield function
+        function = getattr(function, "__wrapped__", None)
+
+
+def _home(function: Any) -> str:
+    namespace = getattr(function, "__globals__", None)
+    module = namespace.get("__name__") if isinstance(namespace, dict) else None
+    return str(module).split(".", maxsplit=1)[0]
 
 
 def is_somebody_elses(create: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 from llm_cache_otel.facts import Neighbour
@@ -74,7 +74,10 @@ def _entries(client: Any, function: Any) -> Iterator[Any]:
     yield declared(client, "request")
     if getattr(function, "__self__", None) is None:
         for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
-            yield reduce(_held, path.split("."), client)
+            first = path.split(".")[0]
+            unused = isinstance(getattr(type(client), first, None), cached_property)
+            if not unused or first in vars(client):  # or it would be made for us, at some cost
+                yield reduce(_held, path.split("."), client)
 
 
 def _wrappers(function: Any) -> Iterator[Any]:
@@ -89,10 +92,8 @@ def _wrappers(function: Any) -> Iterator[Any]:
 def _neighbour(wrapper: Any) -> Neighbour | None:
     # Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
     namespace = getattr(wrapper, "__globals__", None)
-    module = type(wrapper).__module__ if namespace is None else namespace.get("__name__")
-    if not isinstance(module, str) or not module.startswith(_NEIGHBOURS):
-        return None
-    if _kept(wrapper, _SWITCHES) is False:
+    code = namespace.get("__name__") if isinstance(namespace, dict) else type(wrapper).__module__
+    if not str(code).startswith(_NEIGHBOURS) or _kept(wrapper, _SWITCHES) is False:
         return None
     return Neighbour(tracer=_kept(wrapper, _TRACERS), duration=_kept(wrapper, _DURATIONS))
 

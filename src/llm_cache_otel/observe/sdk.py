@@ -98,8 +98,11 @@ def _server(client: Any) -> tuple[str | None, int | None]:
         url = getattr(options, "base_url", None)
     if url is None:
         return None, None
-    parts = urlsplit(str(url))
-    return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    try:
+        parts = urlsplit(str(url))
+        return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:  # no address, or no port that there is
+        return None, None
 
 
 def inference_request(

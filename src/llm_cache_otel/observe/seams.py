@@ -5,18 +5,21 @@ Each seam passes straight through unless an observed call is running in this con
 
 from __future__ import annotations
 
+import pkgutil
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import ModuleType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import wrapt
 
 from llm_cache_otel import forks
 from llm_cache_otel.observe import attempt, instructor_api
+from llm_cache_otel.observe.boundary import bare
 from llm_cache_otel.observe.call import Call
+from llm_cache_otel.observe.instructor_api import layers
 from llm_cache_otel.observe.lookup import Lookup, Store
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.step import Observing, Surroundings, current_call
@@ -71,7 +74,7 @@ class _Retry:
         hooks = kwargs.get("hooks")
         if hooks is None:
             hooks = instructor_api.no_hooks()
-        self.kwargs = {**kwargs, "func": observed(call, kwargs["func"])}
+        self.kwargs = {**kwargs, "func": observed(call, bare(kwargs["func"]))}
         if hooks is not None:
             self.kwargs["hooks"] = attempt.HookTap(hooks, call)
         surroundings = Surroundings(None, None)
@@ -121,7 +124,8 @@ class Seams:
 
     def __init__(self) -> None:
         self._lock = forks.rlock()
-        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
+        # By identity: a client may define `__eq__`, and need not be hashable.
+        self._users: dict[int, weakref.ref[Any]] = {}
         self._undo = ExitStack()
         self._expecting_all: Reporter | None = None
 
@@ -140,17 +144,31 @@ class Seams:
             for place, seam in _SEAMS:
                 if place is not None and not _is_open(*place):
                     self._undo.callback(replaced(*place, seam))
-            self._users.add(user)
+            identity = id(user)
+            self._users[identity] = weakref.ref(user, lambda gone: self._drop(identity, gone))
 
     def close_for(self, user: Any) -> None:
         with self._lock:
-            self._users.discard(user)
+            self._users.pop(id(user), None)
             if not self._users:
                 self._undo.close()
 
+    def _drop(self, identity: int, gone: weakref.ref[Any]) -> None:
+        if self._users.get(identity) is gone:
+            self._users.pop(identity, None)
+
 
 class _Seam(wrapt.FunctionWrapper[..., Any]):
-    """One of Instructor's functions, watched."""
+    """One of Instructor's functions, watched; copied and pickled as any function, by its name."""
+
+    def __copy__(self) -> Any:
+        return self.__wrapped__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.__wrapped__
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
 
 
 def _is_open(module: ModuleType, name: str) -> bool:
@@ -158,12 +176,7 @@ def _is_open(module: ModuleType, name: str) -> bool:
 
     Whoever restores a function that they had replaced before us takes ours away.
     """
-    function = getattr(module, name)
-    while not isinstance(function, _Seam):
-        function = getattr(function, "__wrapped__", None)
-        if function is None:
-            return False
-    return True
+    return any(type(function) is _Seam for function in layers(getattr(module, name)))
 
 
 def replaced(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callable[[], None]:
