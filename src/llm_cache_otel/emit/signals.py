@@ -147,7 +147,7 @@ class Route:
                 "inherited counts",
                 "This process was forked after calls were counted through the application's own meter "
                 "provider, and exports its parent's counts again. Set up OpenTelemetry in each process, "
-                "after the fork.",
+                "after the fork; or, under opentelemetry-instrument, do without opentelemetry-distro.",
             )
 
 
