@@ -236,11 +236,11 @@ def test_patched_twice_counts_once(
 def test_a_bad_argument_is_named_and_leaves_nothing_behind(
     arguments: dict[str, Any], says: str
 ) -> None:
-    instrumentor = LLMCacheInstrumentor()
+    instrumentor, on_class = LLMCacheInstrumentor(), dict(vars(instructor.Instructor))
     with pytest.raises(TypeError, match=says):
         instrumentor.instrument(**arguments)
     assert not instrumentor.is_instrumented_by_opentelemetry
-    assert "create_fn" not in vars(instructor.Instructor)
+    assert dict(vars(instructor.Instructor)) == on_class
 
 
 def test_settings_are_taken(
@@ -482,6 +482,8 @@ def test_switched_on_and_off_while_threads_call(
         thread.join()
     assert failures == []
     assert answers
-    assert "create_fn" not in vars(instructor.Instructor)
+    recording.clear()
     for client in clients:
+        client.create(**request_for("from_openai"))
         client.client.close()
+    assert recording.spans() == []
