@@ -47,13 +47,16 @@ class Broken:
         self._function = function
         self._code = function.__code__
         self._name = f"sabotage_{id(self)}"  # two of a module's functions may be broken at once
+        # Since Python 3.13 a generator's code is exchanged for a generator's only.
+        self._end = "yield" if inspect.isgeneratorfunction(function) else "return"
         self.runs = 0
 
     def start(self) -> None:
         # The code is exchanged rather than the name, so that every reference is reached; a closure's
         # code has to have the same free variables.
         free = ", ".join(self._code.co_freevars)
-        source = f"def outer({free}):\n def inner(*a, **k):\n  {free or 0}\n  {self._name}()\n return inner"
+        body = f"  {free or 0}\n  {self._name}()\n  {self._end}\n"
+        source = f"def outer({free}):\n def inner(*a, **k):\n{body} return inner"
         scope: dict[str, Any] = {}
         exec(source, scope)
         self._function.__globals__[self._name] = self._strike

@@ -38,7 +38,7 @@ def make_client(
 ) -> Any:
     """A real Instructor client on a real openai client that calls the simulated provider."""
     sdk = openai.AsyncOpenAI if asynchronous else openai.OpenAI
-    client = sdk(base_url=provider.openai_url, api_key="test-key", max_retries=0)
+    client = sdk(base_url=provider.openai_url, api_key="test-key", max_retries=0, timeout=60)
     return instructor.from_openai(client, mode=mode, **kwargs)
 
 
