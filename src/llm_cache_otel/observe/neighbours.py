@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import Any
 
 from llm_cache_otel.facts import Neighbour
@@ -76,7 +76,8 @@ def _entries(client: Any, function: Any) -> Iterator[Any]:
         for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
             first = path.split(".")[0]
             unused = isinstance(getattr(type(client), first, None), cached_property)
-            if not unused or first in vars(client):  # or it would be made for us, at some cost
+            # A partial is Instructor's own, and uses it at once; else it would be made for us, at some cost.
+            if not unused or first in vars(client) or isinstance(function, partial):
                 yield reduce(_held, path.split("."), client)
 
 
