@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from support.troubled import (
 )
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.emit.pipeline.outages import Outages
 
 TROUBLES: dict[str, Callable[[TroubledCollector], None]] = {
     "killed": TroubledCollector.kill,
@@ -85,6 +88,22 @@ def test_an_outage(trouble: str, scene: Scene) -> None:
     ], logged
     assert f"127.0.0.1:{scene.collector.port}" in logged[0][2]
     assert "llm-cache-otel doctor" in logged[0][2]
+
+
+def test_what_began_in_an_outage_and_ends_after_it_is_no_second_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "llm_cache_otel")
+    outages = Outages()
+    began = time.monotonic()
+    outages.failed("traces", "to a Collector", began)
+    outages.delivered("traces")
+    outages.failed("metrics", "to a Collector", began)
+    outages.delivered("metrics")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    outages.failed("metrics", "to a Collector", time.monotonic())
+    outages.delivered("metrics")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
 
 
 def test_a_slow_collector_is_no_outage(scene: Scene) -> None:

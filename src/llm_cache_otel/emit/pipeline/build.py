@@ -63,6 +63,7 @@ class Pipeline:
     def __init__(self, bad: AbstractSet[str]) -> None:
         self.outages = Outages()
         self._bad = bad
+        self._instance = str(uuid.uuid4())
 
     def tracer_provider(self, resource: Resource | None, notes: Notes) -> TracerProvider | None:
         """Spans in batches to the exporters of `OTEL_TRACES_EXPORTER`, by default OTLP."""
@@ -85,12 +86,12 @@ class Pipeline:
     ) -> Any:
         if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             return None
-        own = resource and _as_instance(resource, given=False)
+        own = resource and self._as_instance(resource, given=False)
         path = os.environ.get("OTEL_CONFIG_FILE")
         if path and "OTEL_CONFIG_FILE" not in self._bad:
             try:
                 file = ConfigFile(path)
-                described = own or _as_instance(file.resource(), given=True)
+                described = own or self._as_instance(file.resource(), given=True)
                 return from_file(file, described, self.outages)
             except Exception as error:
                 notes.warn_once(
@@ -98,8 +99,21 @@ class Pipeline:
                     f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
                     "variables.",
                 )
-        described = own or _as_instance(Resource.create(), given=True)
+        described = own or self._as_instance(Resource.create(), given=True)
         return from_variables(described, self.outages, self._bad)
+
+    def _as_instance(self, resource: Resource, *, given: bool) -> Resource:
+        """`resource` with a `service.instance.id` that no other process has.
+
+        One that is not `given` is the application's own, of this process. One that a user gave was given to
+        all processes alike, where the semantic conventions want an application server's to be told apart:
+        their counters would overwrite each other.
+        """
+        known = resource.attributes.get(SERVICE_INSTANCE_ID)
+        if known is not None and not given:
+            return resource
+        unique = self._instance if known is None else f"{known}-{os.getpid()}"
+        return resource.merge(Resource({SERVICE_INSTANCE_ID: unique}))
 
 
 def _tracer_provider(
@@ -150,17 +164,3 @@ def _meter_provider(
 
 def _unless(bad: bool, read: Callable[[], Any]) -> Any:  # noqa: FBT001
     return None if bad else read()
-
-
-def _as_instance(resource: Resource, *, given: bool) -> Resource:
-    """`resource` with a `service.instance.id` that no other process has.
-
-    One that is not `given` is the application's own, of this process. One that a user gave was given to
-    all processes alike, where the semantic conventions want an application server's to be told apart:
-    their counters would overwrite each other.
-    """
-    known = resource.attributes.get(SERVICE_INSTANCE_ID)
-    if known is not None and not given:
-        return resource
-    unique = str(uuid.uuid4()) if known is None else f"{known}-{os.getpid()}"
-    return resource.merge(Resource({SERVICE_INSTANCE_ID: unique}))

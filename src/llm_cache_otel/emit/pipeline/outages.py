@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from llm_cache_otel import forks
@@ -18,7 +19,7 @@ class Outages:
     def __init__(self) -> None:
         self._lock = forks.lock()
         self._failing: set[Signal] = set()
-        self._excused: set[Signal] = set()
+        self._recovered = 0.0
         self._told: Signal | None = None
         self._overflowed = False
         self._told_late = False
@@ -35,15 +36,17 @@ class Outages:
         """An exporter complains, and may yet succeed."""
         self._heard = signal, complaint
 
-    def failed(self, signal: Signal, complaint: str) -> None:
+    def failed(self, signal: Signal, complaint: str, began: float) -> None:
+        """A delivery that `began` then, by the monotonic clock, is given up."""
         with self._lock:
             self.failures += 1
             self._overflowed = False
-            alone = not self._failing - {signal} and signal not in self._excused
+            # What began in an outage that the other signal has seen end says nothing of another one.
+            alone = not self._failing - {signal} and began >= self._recovered
             tell = alone and self._told != signal
             self._told = signal if tell else self._told
-            self._failing.add(signal)
-            self._excused.discard(signal)
+            if alone or self._failing:
+                self._failing.add(signal)
         if tell:
             logger.warning(
                 "llm-cache-otel can't deliver %s %s. Calls are not affected, and it keeps trying; what "
@@ -59,9 +62,9 @@ class Outages:
         with self._lock:
             overflowed = self._overflowed and signal == "traces"
             self._overflowed &= not overflowed
-            self._failing.discard(signal)
-            # What the other signal is still trying began while nothing could be delivered.
-            self._excused = self._failing.copy()
+            if signal in self._failing:
+                self._failing.remove(signal)
+                self._recovered = time.monotonic()
             over = self._told is not None and not self._failing
             self._told = self._told if self._failing else None
             lost, self._lost = self._lost, 0 if over else self._lost

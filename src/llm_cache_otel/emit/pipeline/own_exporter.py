@@ -82,6 +82,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
         if self._self_generation != forks.generation:
             return failed, False
         records: list[logging.LogRecord] = []
+        began = time.monotonic()
 
         def listen(record: logging.LogRecord) -> None:
             records.append(record)
@@ -97,7 +98,7 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
             outages.delivered(signal)
             return result, False
         complaint = raised or (_complaint(records[0]) if records else "no reason given")
-        outages.failed(signal, self._place(complaint))
+        outages.failed(signal, self._place(complaint), began)
         return failed, bool(records) and self._may_be_sent_again(records[-1])
 
     def _may_be_sent_again(self, last_words: logging.LogRecord) -> bool:
