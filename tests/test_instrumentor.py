@@ -33,6 +33,7 @@ from llm_cache_otel import Settings, instrument, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.instrumentor import LLMCacheInstrumentor
 from llm_cache_otel.later import later
+from llm_cache_otel.observe import seams
 
 OUTCOMES = ("llm_cache.requests", "llm_cache.outcome")
 
@@ -410,7 +411,9 @@ def test_what_can_not_be_found_is_named_once(
     recording: Recording,
     observe: Callable[..., None],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(seams, "UNDER_WAY", 0.0)
     sdk_class = openai.AsyncOpenAI if asynchronous else openai.OpenAI
     sdk = sdk_class(base_url=provider.openai_url, api_key="k", max_retries=0)
     function = instructor.patch(create=sdk.chat.completions.create)
@@ -440,6 +443,49 @@ def test_what_can_not_be_found_is_named_once(
     errors = recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
     assert bool(errors) == report_fails == bool(sabotage.runs)
     assert recording.spans() == []
+
+
+def test_a_call_that_is_under_way_is_not_missed(
+    provider: SimulatedProvider,
+    recording: Recording,
+    observe: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Switching(DictCache):
+        def get(self, key: str) -> Any:
+            observe()
+            return super().get(key)
+
+    client = make("from_openai", provider)
+    with caplog.at_level(logging.WARNING, "llm_cache_otel"):
+        client.create(**request_for("from_openai", Switching()))
+        client.create(**request_for("from_openai"))
+    assert caplog.text == ""
+    assert recording.sums(*OUTCOMES) == {"off": 1}
+    client.client.close()
+
+
+def test_what_was_handed_out_is_observed_on_when_its_client_is_given_too(
+    provider: SimulatedProvider, recording: Recording, observe: Callable[..., None]
+) -> None:
+    observe()
+    client = make("from_openai", provider)
+    kept = client.create_fn
+    by_name = ("llm_cache.requests", "llm_cache.name")
+    kept(**request_for("from_openai"))
+    instrument(client, name="given", **recording.providers)
+    kept(**request_for("from_openai"))
+    client.create_fn = client.create_fn
+    kept(**request_for("from_openai"))
+    assert recording.sums(*by_name) == {None: 1, "given": 2}
+    uninstrument(client)
+    kept(**request_for("from_openai"))
+    client.create(**request_for("from_openai"))
+    assert recording.sums(*by_name) == {None: 2}
+    LLMCacheInstrumentor().uninstrument()
+    kept(**request_for("from_openai"))
+    assert recording.sums(*by_name) == {}
+    client.client.close()
 
 
 def test_no_client_is_kept_alive(

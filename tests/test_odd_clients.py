@@ -8,13 +8,15 @@ import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+from unittest import mock
 
 import httpx
 import instructor
 import openai
 import pytest
+import wrapt
 from instructor.cache import AutoCache
 from support.clients import request_for
 from support.recording import Recording
@@ -112,6 +114,26 @@ def test_instructors_functions_are_pickled_and_copied_by_their_names() -> None:
         for made in (pickle.loads(pickle.dumps(function)), copy.deepcopy(function)):
             assert made.__qualname__ == function.__qualname__
         assert copy.copy(function).__module__ == function.__module__
+
+
+@pytest.mark.usefixtures("every_client")
+def test_a_create_that_is_no_function_is_pickled_as_it_is() -> None:
+    create = partial(dict, answer=7)
+    client = instructor.Instructor(client=None, create=create)
+    made = pickle.loads(pickle.dumps(client.create_fn))
+    assert (type(made), made()) == (partial, {"answer": 7})
+
+
+def test_a_stand_in_for_a_client_is_no_client(
+    provider: SimulatedProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(provider)
+    for stand_in in (weakref.proxy(client), wrapt.ObjectProxy(client), mock.Mock(spec=client)):
+        assert instrument(stand_in) is stand_in
+        assert "hand in the client itself" in caplog.text
+        caplog.clear()
+        uninstrument(stand_in)
+    client.client.close()
 
 
 def _decorated(client: Any, openai_client: Any) -> Any:

@@ -53,7 +53,7 @@ class Attempt:
             request=self._request,
             neighbours=neighbours,
         )
-        self._scope = call.target.reporter.open(opening, call.scope)
+        self._scope = call.reporter.open(opening, call.scope)
         self._surroundings = Surroundings(None, self._scope)
         call.attempts.append(self)
 

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
 import wrapt
 
-from llm_cache_otel.observe.call import Call, Target
+from llm_cache_otel.observe.call import Call, Target, Watch
 from llm_cache_otel.observe.step import Observing, Step, Unobserved, current_call
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
-
-
-class Switch:
-    """Whether the functions that were handed out for a target are still watched.
-
-    `given` is whether the target itself was given to `instrument`, and is not seen only because all are.
-    """
-
-    __slots__ = ("given", "on")
-
-    def __init__(self, *, given: bool) -> None:
-        self.given = given
-        self.on = True
-
-    def is_on(self) -> bool:
-        return self.on
 
 
 class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
@@ -37,14 +22,12 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     transparent proxy would change the cache keys. Once switched off it passes straight through.
     """
 
-    def __init__(
-        self, create: Callable[..., Any], target: Target, switch: Switch, *, asynchronous: bool
-    ) -> None:
+    def __init__(self, create: Callable[..., Any], target: Target, *, asynchronous: bool) -> None:
         """`create` may be observed for another target: then it is not, for as long as it is for this."""
         beneath, create = create, bare(create)
         wrapper = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
-        super().__init__(create, wrapper, enabled=switch.is_on)
-        self._self_switch = switch
+        super().__init__(create, wrapper, enabled=target.watch.is_on)
+        self._self_watch = target.watch
         self._self_beneath = beneath
 
     def __copy__(self) -> Any:
@@ -53,18 +36,20 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self.__wrapped__  # as for any function
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> str:
-        return self.__wrapped__.__qualname__  # by name, as any function
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if inspect.isfunction(self.__wrapped__):
+            return self.__wrapped__.__qualname__  # by name, as any function
+        return self.__wrapped__.__reduce_ex__(protocol)
 
     @property
-    def switch(self) -> Switch:
-        return self._self_switch
+    def watch(self) -> Watch:
+        return self._self_watch
 
     @property
     def beneath(self) -> Any:
         """What is to be put back: the function, or what else observes it still."""
         beneath = self._self_beneath
-        if type(beneath) is ObservedCreate and not beneath.switch.on:
+        if type(beneath) is ObservedCreate and not beneath.watch.on:
             return beneath.beneath
         return beneath
 
@@ -86,10 +71,10 @@ def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
 
 
 def _sync_wrapper(target: Target) -> Callable[..., Any]:
-    guard = target.reporter.guard
-
     def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        with Observing(guard, "create", lambda: _step(target, args, kwargs)) as seen:
+        with Observing(
+            target.reporter.guard, "create", lambda: _step(target, args, kwargs)
+        ) as seen:
             result = wrapped(*args, **kwargs)
         return seen.returned(result)
 
@@ -97,10 +82,10 @@ def _sync_wrapper(target: Target) -> Callable[..., Any]:
 
 
 def _async_wrapper(target: Target) -> Callable[..., Any]:
-    guard = target.reporter.guard
-
     async def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        with Observing(guard, "create", lambda: _step(target, args, kwargs)) as seen:
+        with Observing(
+            target.reporter.guard, "create", lambda: _step(target, args, kwargs)
+        ) as seen:
             result = await wrapped(*args, **kwargs)
         return seen.returned(result)
 

@@ -31,6 +31,26 @@ if TYPE_CHECKING:
     from llm_cache_otel.observe.attempt import Attempt
 
 
+@dataclass(slots=True)
+class Watch:
+    """Whether the functions that were handed out for a target are still watched, and what for.
+
+    `given` is whether the target itself was given to `instrument`, and is not seen only because all are.
+    """
+
+    reporter: Reporter
+    name: str | None
+    given: bool
+    on: bool = True
+
+    def is_on(self) -> bool:
+        return self.on
+
+    def tell(self, reporter: Reporter, name: str | None, *, given: bool) -> None:
+        """Watch on, from the next call for somebody else."""
+        self.reporter, self.name, self.given = reporter, name, given
+
+
 @dataclass(frozen=True)
 class Target:
     """What is known of an instrumented client before it is called.
@@ -40,11 +60,18 @@ class Target:
     seam where only Instructor's inside knows them (clients changed by `instructor.patch`).
     """
 
-    reporter: Reporter
-    name: str | None
-    sdk_client: Any
-    provider: str | None
-    mode: str | None
+    watch: Watch
+    sdk_client: Any = None
+    provider: str | None = None
+    mode: str | None = None
+
+    @property
+    def reporter(self) -> Reporter:
+        return self.watch.reporter
+
+    @property
+    def name(self) -> str | None:
+        return self.watch.name
 
 
 class Call:
@@ -54,7 +81,8 @@ class Call:
         self.clock = Clock()
         self._start_ns = self.clock.now()
         self.target = target
-        self.guard = target.reporter.guard
+        self.reporter = target.reporter  # another may be told to the target meanwhile
+        self.guard = self.reporter.guard
         self.provider = target.provider
         self.mode = target.mode
         self.model = _string(kwargs.get("model"))
@@ -67,7 +95,7 @@ class Call:
         self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
         self._awaits_stream = False
         self._unfinished = threading.Lock()
-        self.scope = target.reporter.open(
+        self.scope = self.reporter.open(
             Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
         )
         self._surroundings = Surroundings(self, self.scope)
@@ -88,7 +116,7 @@ class Call:
             "cache_namespace" in kwargs or not instructor_api.keys_have_namespaces
         )
         with self.guard("cache size"):
-            adapter.watch_size(self.target.reporter, cache, self.backend, self.name)
+            adapter.watch_size(self.reporter, cache, self.backend, self.name)
 
     def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
         self.answer = response_model.requested_answer(
@@ -154,7 +182,7 @@ class Call:
                 part = unserializable_part(arguments)
         self.key = KeyFacts(
             Interval(start_ns, end_ns),
-            digest=None if key is None else self.target.reporter.digest(key),
+            digest=None if key is None else self.reporter.digest(key),
             unserializable_part=part,
         )
         request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
@@ -171,7 +199,7 @@ class Call:
             return
         end_ns = self.clock.now()
         attempts, self.attempts = self.attempts, []  # no cycle: a finished call is freed at once
-        self.target.reporter.finished(
+        self.reporter.finished(
             CallFacts(
                 interval=Interval(self._start_ns, end_ns),
                 cache=self.cache,

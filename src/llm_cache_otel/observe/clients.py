@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from dataclasses import replace
 from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.guard import Guarded
-from llm_cache_otel.observe.boundary import ObservedCreate, Switch, bare
-from llm_cache_otel.observe.call import Target
+from llm_cache_otel.observe.boundary import ObservedCreate, bare
+from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.instructor_api import (
     CREATE,
     AsyncInstructor,
@@ -28,31 +29,21 @@ from llm_cache_otel.observe.sdk import provider_name
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
 
-    __slots__ = ("mode", "name", "provider", "reference", "reporter", "switch")
+    __slots__ = ("mode", "provider", "reference", "watch")
 
-    def __init__(
-        self, reference: weakref.ref[Any], reporter: Reporter, name: str | None, *, given: bool
-    ) -> None:
+    def __init__(self, reference: weakref.ref[Any], watch: Watch) -> None:
         client = reference()
         held = _held_by(client)
         self.reference = reference
-        self.reporter = reporter
-        self.name = name
+        self.watch = watch
         self.provider = provider_name(
             _value(held.get("provider")), held.get("client"), bare(held[CREATE])
         )
         self.mode = _value(held.get("mode"))
-        self.switch = Switch(given=given)
 
     def target(self, client: Any) -> Target:
         """Made anew for every call: what the SDK's client holds may hold the client."""
-        return Target(
-            reporter=self.reporter,
-            name=self.name,
-            sdk_client=_held_by(client).get("client"),
-            provider=self.provider,
-            mode=self.mode,
-        )
+        return Target(self.watch, _held_by(client).get("client"), self.provider, self.mode)
 
 
 class ObservedClients:
@@ -66,18 +57,23 @@ class ObservedClients:
 
     def is_given(self, client: object) -> bool:
         known = self._get(client)
-        return known is not None and known.switch.given
+        return known is not None and known.watch.given
 
     def add(self, client: Any, reporter: Reporter, name: str | None) -> None:
-        known = self._made_known(client, reporter, name, given=True)
+        new = self._made_known(client, Watch(reporter, name, given=True))
         with self._lock:
-            self._forget(id(client))
-            self._known[id(client)] = known
+            known = self._known[id(client)] = self._get(client) or new
+            # What was handed out because all are observed is observed on.
+            known.watch.tell(reporter, name, given=True)
             self._put_in_place()
 
     def remove(self, client: Any) -> None:
         with self._lock:
-            self._forget(id(client))
+            known = self._get(client)
+            if known is None or self._all is None:
+                self._forget(id(client))
+            else:
+                known.watch.tell(self._all, None, given=False)
             self._clear_away()
 
     def add_all(self, reporter: Reporter) -> None:
@@ -90,18 +86,18 @@ class ObservedClients:
         with self._lock:
             self._all = None
             for identity, known in list(self._known.items()):
-                if not known.switch.given:
+                if not known.watch.given:
                     self._forget(identity)
             self._clear_away()
 
     def watched(self, client: Any, create: Any) -> ObservedCreate | None:
         """The observed function in place of a client's `create`; `None` if it is not observed."""
         known, reporter, create = self._get(client), self._all, bare(create)
-        if (known is None or not known.switch.given) and is_somebody_elses(create):
+        if (known is None or not known.watch.given) and is_somebody_elses(create):
             return None
         if known is None and reporter is not None:
             # Not under the lock: it asks the SDK's client, which may be of anybody's making.
-            new = self._made_known(client, reporter, None, given=False)
+            new = self._made_known(client, Watch(reporter, None, given=False))
             with self._lock:
                 known = self._get(client)
                 if known is None and self._all is reporter:
@@ -109,23 +105,25 @@ class ObservedClients:
         if known is None:
             return None
         asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
-        return ObservedCreate(create, known.target(client), known.switch, asynchronous=asynchronous)
+        return ObservedCreate(create, known.target(client), asynchronous=asynchronous)
 
-    def replaced(self, client: Any, create: Any) -> None:
+    def replaced(self, client: Any, before: Any, create: Any) -> None:
         """Watch no function any more that was handed out for a client: the new one may wrap it."""
         known = self._get(client)
         if self._all is not None or known is not None:
-            _held_by(client)[CREATE] = bare(create)
-        if known is not None and (known.switch.given or not is_somebody_elses(bare(create))):
-            known.switch.on = False
-            known.switch = Switch(given=known.switch.given)
+            _held_by(client)[CREATE] = create = bare(create)
+        if create is bare(before):
+            return
+        if known is not None and (known.watch.given or not is_somebody_elses(create)):
+            known.watch.on = False
+            known.watch = replace(known.watch, on=True)
 
     def guard(self, client: object) -> Guarded:
         return Guarded("client", lambda where, error: self._report_error(client, where, error))
 
     def _report_error(self, client: object, where: str, error: Exception) -> None:
         known = self._known.get(id(client))
-        reporter = self._all if known is None else known.reporter
+        reporter = self._all if known is None else known.watch.reporter
         if reporter is not None:
             with reporter.guard(where):
                 raise error
@@ -134,13 +132,11 @@ class ObservedClients:
         known = self._known.get(id(client))
         return known if known is not None and known.reference() is client else None
 
-    def _made_known(
-        self, client: Any, reporter: Reporter, name: str | None, *, given: bool
-    ) -> _Known:
+    def _made_known(self, client: Any, watch: Watch) -> _Known:
         identity = id(client)
         # A finalizer: it takes no lock, and the entry of whoever has the identity next stays.
         reference = weakref.ref(client, lambda gone: self._drop(identity, gone))
-        return _Known(reference, reporter, name, given=given)
+        return _Known(reference, watch)
 
     def _drop(self, identity: int, gone: weakref.ref[Any]) -> None:
         known = self._known.get(identity)
@@ -150,19 +146,21 @@ class ObservedClients:
     def _forget(self, identity: int) -> None:
         known = self._known.pop(identity, None)
         if known is not None:
-            known.switch.on = False
+            known.watch.on = False
 
     def _put_in_place(self) -> None:
         if CREATE not in vars(Instructor):
             setattr(Instructor, CREATE, self._create)
 
     def _clear_away(self) -> None:
-        given = any(known.switch.given for known in list(self._known.values()))
+        given = any(known.watch.given for known in list(self._known.values()))
         if not given and self._all is None and vars(Instructor).get(CREATE) is self._create:
             delattr(Instructor, CREATE)
 
     def obstacle(self, client: Any) -> str | None:
         """Why a client can't be observed, in a user's words; `None` if it can."""
+        if not issubclass(type(client), Instructor):
+            return f"it is a {type(client).__name__} in place of one; hand in the client itself"
         if CREATE not in _held_by(client):
             return f"it has no {CREATE}"
         for kind in type(client).__mro__:
@@ -206,9 +204,10 @@ class _Create:
         return create if watched is None else watched
 
     def __set__(self, client: Any, create: Any) -> None:
+        before = _held_by(client).get(CREATE)
         _held_by(client)[CREATE] = create
         with self._clients.guard(client):
-            self._clients.replaced(client, create)
+            self._clients.replaced(client, before, create)
 
     def __delete__(self, client: Any) -> None:
         try:

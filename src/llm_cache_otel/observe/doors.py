@@ -6,8 +6,8 @@ import inspect
 from typing import Any, Protocol
 
 from llm_cache_otel.observe.adapter_methods import adapter_methods
-from llm_cache_otel.observe.boundary import ObservedCreate, Switch
-from llm_cache_otel.observe.call import Target
+from llm_cache_otel.observe.boundary import ObservedCreate
+from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.clients import observed_clients
 from llm_cache_otel.observe.instructor_api import (
     BaseCache,
@@ -94,19 +94,18 @@ class PatchedDoor:
 
     def is_open(self) -> bool:
         observed = self._observed()
-        return observed is not None and observed.switch.given
+        return observed is not None and observed.watch.given
 
     def open(self, reporter: Reporter, name: str | None) -> None:
-        self.watch(reporter, name, Switch(given=True))
+        self.watch(Watch(reporter, name, given=True))
         seams.open_for(self._client)
 
-    def watch(self, reporter: Reporter, name: str | None, switch: Switch) -> None:
+    def watch(self, watch: Watch) -> None:
         create = self._completions.create
-        target = Target(
-            reporter=reporter, name=name, sdk_client=self._client, provider=None, mode=None
-        )
         asynchronous = inspect.iscoroutinefunction(create)
-        self._completions.create = ObservedCreate(create, target, switch, asynchronous=asynchronous)
+        self._completions.create = ObservedCreate(
+            create, Target(watch, self._client), asynchronous=asynchronous
+        )
 
     def close(self) -> None:
         if self.is_open():
@@ -117,14 +116,14 @@ class PatchedDoor:
         observed = self._observed()
         if observed is None:
             return
-        observed.switch.on = False
+        observed.watch.on = False
         # Somebody who wrapped ours keeps what they have: ours passes through by then.
         if self._completions.create is observed:
             self._completions.create = observed.beneath
 
     def _observed(self) -> ObservedCreate | None:
         for create in layers(self._completions.create):
-            if type(create) is ObservedCreate and create.switch.on:
+            if type(create) is ObservedCreate and create.watch.on:
                 return create
         return None
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.observe import instructor_api
-from llm_cache_otel.observe.boundary import ObservedCreate, Switch, bare
-from llm_cache_otel.observe.call import Target
+from llm_cache_otel.observe.boundary import ObservedCreate, bare
+from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.clients import observed_clients
 from llm_cache_otel.observe.doors import PatchedDoor, patched_door
 from llm_cache_otel.observe.ports import Reporter
@@ -58,12 +58,9 @@ class _Patches:
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._target = Target(
-            reporter=reporter, name=None, sdk_client=None, provider=None, mode=None
-        )
-        self._functions = Switch(given=False)
+        self._functions = Watch(reporter, None, given=False)
         self._lock = forks.rlock()
-        self._clients: dict[int, tuple[weakref.ref[Any], Switch]] = {}
+        self._clients: dict[int, tuple[weakref.ref[Any], Watch]] = {}
 
     def patch(
         self,
@@ -90,7 +87,7 @@ class _Patches:
         if not inspect.isfunction(made):  # nothing that we know, or ours already
             return None
         asynchronous = inspect.iscoroutinefunction(made)
-        return ObservedCreate(made, self._target, self._functions, asynchronous=asynchronous)
+        return ObservedCreate(made, Target(self._functions), asynchronous=asynchronous)
 
     def _watch(self, client: Any, door: PatchedDoor) -> None:
         identity = id(client)
@@ -100,10 +97,10 @@ class _Patches:
             known = self._clients.get(identity)
             if known is not None:
                 known[1].on = False  # patched again: the new function goes through the one before
-            switch = Switch(given=False)
+            watch = Watch(self._reporter, None, given=False)
             reference = weakref.ref(client, lambda gone: self._drop(identity, gone))
-            self._clients[identity] = reference, switch
-            door.watch(self._reporter, None, switch)
+            self._clients[identity] = reference, watch
+            door.watch(watch)
 
     def _drop(self, identity: int, gone: weakref.ref[Any]) -> None:
         known = self._clients.get(identity)
@@ -113,12 +110,12 @@ class _Patches:
     def close(self) -> None:
         with self._lock:
             self._functions.on = False
-            for reference, switch in list(self._clients.values()):
+            for reference, watch in list(self._clients.values()):
                 client = reference()
                 door = None if client is None else patched_door(client)
                 if door is not None and not door.is_open():
                     door.unwatch()
-                switch.on = False
+                watch.on = False
 
 
 every_client = EveryClient()

@@ -29,7 +29,7 @@ class _CacheStep:
         self._backend: BackendFacts | None = None
         self._start_ns = start_ns
         self._end_ns = start_ns
-        self._scope = call.target.reporter.open(Opening(role, start_ns), call.scope)
+        self._scope = call.reporter.open(Opening(role, start_ns), call.scope)
         self._surroundings = Surroundings(None, self._scope)
 
     def tapped(self, cache: Any) -> Tap:

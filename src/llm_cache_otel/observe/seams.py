@@ -24,6 +24,9 @@ from llm_cache_otel.observe.lookup import Lookup, Store
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.step import Observing, Surroundings, current_call
 
+UNDER_WAY = 1.0
+"""Seconds after which no call should come to its retry loop any more that began before it could be seen."""
+
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
@@ -128,14 +131,16 @@ class Seams:
         self._users: dict[int, weakref.ref[Any]] = {}
         self._undo = ExitStack()
         self._expecting_all: Reporter | None = None
+        self._expecting_since = 0.0
 
     def expect_all(self, reporter: Reporter | None) -> None:
         """Have `reporter` told of every call that is not observed, for all should be; `None` ends it."""
+        self._expecting_since = time.monotonic()
         self._expecting_all = reporter
 
     def missed(self) -> None:
         reporter = self._expecting_all
-        if reporter is not None:
+        if reporter is not None and time.monotonic() - self._expecting_since >= UNDER_WAY:
             with reporter.guard("seams"):
                 reporter.missed_call()
 
