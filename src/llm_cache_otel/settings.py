@@ -108,6 +108,8 @@ def _resolve(
             return check(argument)
         except ValueError as error:
             shown = argument if isinstance(argument, (int, float)) else type(argument).__name__
+            if isinstance(argument, str) and name != "digest_salt":
+                shown = repr(argument)
             raise ValueError(f"Settings({name}=...) {error}; got {shown}") from None
     variable = _PREFIX + name.upper()
     value = environment.get(variable)

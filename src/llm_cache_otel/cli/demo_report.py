@@ -157,6 +157,8 @@ def show_one_line(console: Console) -> None:
     console.print()
     console.print("    client = [bold]llm_cache_otel.instrument(client)[/]")
     console.print()
+    console.print("Or none at all: opentelemetry-instrument python app.py")
+    console.print()
     console.print(
         "Telemetry then goes to the OpenTelemetry providers that the program has set up, or else "
         "to OTEL_EXPORTER_OTLP_ENDPOINT."

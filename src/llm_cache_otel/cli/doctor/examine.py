@@ -19,7 +19,12 @@ from llm_cache_otel.cli.doctor.finding import Attempt, Finding
 from llm_cache_otel.cli.doctor.look import in_time
 from llm_cache_otel.cli.doctor.otlp import Otlp, otlp
 from llm_cache_otel.cli.doctor.refusals import clock_finding, finding_of, skew
-from llm_cache_otel.cli.doctor.resolution import exporter_names, service_name, settings_of
+from llm_cache_otel.cli.doctor.resolution import (
+    exporter_names,
+    own_settings,
+    service_name,
+    settings_of,
+)
 from llm_cache_otel.cli.doctor.telemetry import telemetry
 from llm_cache_otel.cli.doctor.versions import versions
 from llm_cache_otel.emit.environment import problems
@@ -89,7 +94,9 @@ def _examine(console: Console, timeout: float) -> int:
         for signal in SIGNALS
     }
     service = service_name(resource, environment)
-    report.show_settings(console, settings, service)
+    own, about_own = remarks.own_settings()
+    used = {name: given[name] for name in given.keys() - {one.variable for one in about_own}}
+    report.show_settings(console, settings, [service, *own_settings(own, used)])
     sent = {test.signal for test in tests}
     if tests:
         report.show_sending(console, sent, timeout)
@@ -102,7 +109,9 @@ def _examine(console: Console, timeout: float) -> int:
         *off,
         *not_built,
         *remarks.of_problems(found, failed=not accepted),
+        *about_own,
         *remarks.of_settings(service.value, environment),
+        *remarks.of_instrumentor(environment),
     ]
     about: list[tuple[str, Finding]] = [
         (test.signal, finding) for test in tests for finding in test.findings

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from importlib.metadata import entry_points
 
+from opentelemetry.instrumentation.environment_variables import (
+    OTEL_PYTHON_DISABLED_INSTRUMENTATIONS,
+)
+
 from llm_cache_otel.cli.doctor.finding import PREFIX, Attempt, Finding
 from llm_cache_otel.emit.environment import Problem
 from llm_cache_otel.emit.environment.otlp import endpoints
@@ -16,6 +20,7 @@ from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.settings import Settings
 
 _PREFIX = "LLM_CACHE_OTEL_"
+_ENTRY_POINT = "llm_cache"
 _OURS = {f"{_PREFIX}{name.upper()}" for name in Settings.__dataclass_fields__}
 
 
@@ -63,7 +68,6 @@ def of_endpoint(attempt: Attempt) -> Finding | None:
 
 
 def of_settings(name: str, environment: Mapping[str, str]) -> Iterator[Finding]:
-    yield from _own_settings()
     yield from _misspelled(environment)
     if name.startswith("unknown_service"):
         yield Finding(
@@ -80,6 +84,35 @@ def of_settings(name: str, environment: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
+def own_settings() -> tuple[Settings, list[Finding]]:
+    """Those of llm-cache-otel itself, and what is wrong with the variables that they come from."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        settings = Settings()
+    finally:
+        logger.removeHandler(handler)
+    return settings, [
+        Finding(message, _correct(variable), serious=False, variable=variable)
+        for message in messages
+        for variable in message.split()[:1]
+    ]
+
+
+def of_instrumentor(environment: Mapping[str, str]) -> Iterator[Finding]:
+    variable = OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
+    disabled = {name.strip() for name in environment.get(variable, "").split(",")}
+    for name in sorted(disabled & {_ENTRY_POINT, "*"}):
+        yield Finding(
+            f"{variable} has {name}: opentelemetry-instrument does not start llm-cache-otel.",
+            f"Take {name} out of {variable}, or hand clients to llm_cache_otel.instrument().",
+            serious=False,
+            variable=variable,
+        )
+
+
 def not_built(signal: Signal, error: Exception) -> Finding:
     return Finding(
         f"The exporter of {signal} can't be built ({type(error).__name__}), and none are sent.",
@@ -89,20 +122,6 @@ def not_built(signal: Signal, error: Exception) -> Finding:
 
 def _correct(variable: str) -> str:
     return f"Correct {variable}, or unset it."
-
-
-def _own_settings() -> Iterator[Finding]:
-    messages: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger.addHandler(handler)
-    try:
-        Settings()
-    finally:
-        logger.removeHandler(handler)
-    for message in messages:
-        variable = message.split()[0]
-        yield Finding(message, _correct(variable), serious=False)
 
 
 def _misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def show_versions(console: Console, versions: Mapping[str, str]) -> None:
 def show_settings(
     console: Console,
     settings: Mapping[Signal, Sequence[Setting]],
-    service: Setting,
+    common: Sequence[Setting],
 ) -> None:
     """Where signals agree, once for both."""
     rows: dict[Setting, list[str]] = {}
@@ -58,7 +58,7 @@ def show_settings(
         console,
         [
             (label, setting.value, Text(setting.source, _source_style(setting)))
-            for label, setting in (*labelled, (service.name, service))
+            for label, setting in (*labelled, *((one.name, one) for one in common))
         ],
     )
     console.print()

@@ -12,6 +12,7 @@ from llm_cache_otel.cli.doctor.otlp import Otlp
 from llm_cache_otel.cli.doctor.proxies import proxy_for
 from llm_cache_otel.emit.environment.rules import masked, names_in
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
+from llm_cache_otel.settings import Settings
 
 DEFAULT = "default"
 _INSTEAD = {
@@ -56,6 +57,17 @@ def service_name(resource: Resource, environment: Mapping[str, str]) -> Setting:
         return Setting(SERVICE_NAME, value, "OTEL_SERVICE_NAME")
     known = not value.startswith("unknown_service")
     return Setting(SERVICE_NAME, value, "OTEL_RESOURCE_ATTRIBUTES" if known else DEFAULT)
+
+
+def own_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Setting]:
+    """Those of llm-cache-otel itself, from an `environment` without bad values."""
+    salt = "LLM_CACHE_OTEL_DIGEST_SALT"
+    for name, variable, value in (
+        ("inference spans", "LLM_CACHE_OTEL_INFERENCE_SPANS", settings.inference_spans),
+        ("exit timeout", "LLM_CACHE_OTEL_EXIT_TIMEOUT", f"{settings.exit_timeout:g} s"),
+        ("digest salt", salt, "given" if environment.get(salt) else "random, of each process"),
+    ):
+        yield _setting(name, variable, value, environment)
 
 
 def _of_exporter(signal: Signal, otlp: Otlp, environment: Mapping[str, str]) -> Iterator[Setting]:
