@@ -229,6 +229,8 @@ def test_settings_refuse_what_is_out_of_range_and_warn_of_a_bad_environment(
     for bad in ("", 3):
         with pytest.raises(ValueError, match="digest_salt"):
             Settings(digest_salt=bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"inference_spans.*'auto', .* got 'sometimes'"):
+        Settings(inference_spans="sometimes")
     monkeypatch.setenv("LLM_CACHE_OTEL_EXIT_TIMEOUT", "soon")
     with caplog.at_level(logging.WARNING, "llm_cache_otel"):
         assert Settings().exit_timeout == 2.0
