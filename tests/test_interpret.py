@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from llm_cache_otel.interpret.saved_duration import StoringDurations
 
 from llm_cache_otel.facts import (
     AnswerKind,
@@ -24,7 +25,6 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.outcome import outcome_of
-from llm_cache_otel.interpret.saved_duration import StoringDurations
 
 SECOND = 1_000_000_000
 SPENT = Interval(0, SECOND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -90,6 +91,9 @@ class Attempt:
         if self._end_ns is None:
             self._end_ns = self._call.clock.now()
             self._error_type = None if error is None else error_type(error)
+            if (error is not None or dropped) and not self._response.finish_reasons:
+                # What a stream reports before its end is not what is billed.
+                self._response = replace(self._response, reported=None)
             self._call.attempt_ended(error, dropped=dropped)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:

@@ -13,6 +13,7 @@ from llm_cache_otel.facts import (
     SpanRole,
     StoreFacts,
 )
+from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.backend import BackendStep, Tap
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Surroundings
@@ -68,16 +69,20 @@ class Lookup(_CacheStep):
         super().__init__(call, SpanRole.LOOKUP, start_ns)
 
     def failed(self, error: BaseException) -> None:
-        self._finish(hit=False, error=error)
+        self._finish(None, error)
 
     def returned(self, found: Any) -> None:
-        self._finish(hit=found is not None, error=None)
+        self._finish(found, None)
 
-    def _finish(self, *, hit: bool, error: BaseException | None) -> None:
+    def _finish(self, found: Any, error: BaseException | None) -> None:
+        stored = None
+        with self._call.guard("stored response"):
+            stored = sdk.inference_response(getattr(found, "_raw_response", None))
         self._call.lookup = LookupFacts(
             interval=Interval(self._start_ns, self._end_ns),
-            hit=hit,
+            hit=found is not None,
             get=self._backend,
+            stored=stored,
             error_type=None if error is None else error_type(error),
             scope=self._scope,
         )
