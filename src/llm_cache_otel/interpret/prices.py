@@ -169,10 +169,10 @@ class Prices:
             if name in self._own:
                 return self._own[name].price
         for alias in aliases:
-            provider, _, model = alias.rpartition("/")
-            found = _from_table(inference, provider or inference.provider, model)
-            if found is None:  # or the slash is part of its name
-                found = _from_table(inference, inference.provider, alias)
+            found = _from_table(inference, inference.provider, alias)  # a slash may be of its name
+            if found is None:
+                provider, _, model = alias.rpartition("/")
+                found = _from_table(inference, provider or None, model)
             if found is not None:
                 return found
         tried = (_from_table(inference, inference.provider, name) for name in inference.models)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from genai_prices import Usage as Tokens
@@ -36,9 +36,15 @@ class Rates:
     def price(self, tokens: Tokens) -> Decimal:
         from genai_prices.types import ModelPrice
 
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        rates = {f"{name}_mtok": rate for name, rate in own.items() if rate is not None}
-        return ModelPrice(**rates).calc_price(tokens)["total_price"]
+        written = self.input if self.cache_write is None else self.cache_write
+        rates = {
+            "input_mtok": self.input,
+            "output_mtok": self.output,
+            "cache_read_mtok": self.input if self.cache_read is None else self.cache_read,
+            "cache_write_mtok": written,
+            "cache_write_1h_mtok": written if self.cache_write_1h is None else self.cache_write_1h,
+        }
+        return ModelPrice(**cast("dict[str, Decimal]", rates)).calc_price(tokens)["total_price"]
 
 
 def _rate(name: str, value: object) -> Decimal:

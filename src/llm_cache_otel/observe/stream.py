@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 from llm_cache_otel.guard import Guard
+from llm_cache_otel.observe.sdk import declared
 
 OnChunk = Callable[[Any], None]
 OnEnd = Callable[[BaseException | None, bool], None]
@@ -41,10 +42,11 @@ def watch_generator(
 def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) -> bool:
     """Watch an SDK's stream object from inside, for users and Instructor check its type.
 
-    The SDKs that Stainless generates (openai, anthropic, groq, …) keep a generator in `_iterator`.
-    `False`, and nothing done, for anything that is not made that way.
+    The SDKs that Stainless generates (openai, anthropic, groq, …) keep a generator in `_iterator`, the
+    newest of them from when it is first asked for. `False`, and nothing done, for anything that is not made
+    that way.
     """
-    inner = getattr(stream, "__dict__", {}).get("_iterator")
+    inner = declared(stream, "_iterator")
     if not is_generator(inner):
         return False
     stream._iterator = watch_generator(inner, guard, on_end, on_chunk)
