@@ -46,6 +46,7 @@ TRUSTED = {
     "observe.clients.ObservedClients.guard",
     "observe.seams.Seams.missed",
     *("observe.seams.Seams._drop", "observe.every_client._Patches._drop"),
+    "observe.call.Watch.is_on",
     "observe.clients._held_by",  # what every reading of a client's function begins with
     "observe.every_client._Patches.patch",
     "observe.seams._key",
@@ -79,7 +80,7 @@ OFF_THE_PATH = (
     *(
         "observe.adapter_methods.AdapterMethods.",
         "observe.adapter_methods._methods_of",
-        "observe.boundary.",
+        *("observe.boundary.", "observe.call.Watch.tell"),
         *(
             f"observe.clients.ObservedClients.{name}"
             for name in ("__init__", "is_given", "add", "remove")

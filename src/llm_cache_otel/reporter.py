@@ -65,7 +65,8 @@ class Reporter:
             self._once.warn(
                 "missed call",
                 "A call of Instructor's went by unobserved: its client was changed by instructor.patch "
-                "before LLMCacheInstrumentor().instrument(), or its class defines a create_fn of its own. "
+                "before LLMCacheInstrumentor().instrument(), or by a patch that was imported before it, "
+                "or its class defines a create_fn of its own. "
                 "Hand the client to llm_cache_otel.instrument(), or instrument earlier.",
             )
 

@@ -65,7 +65,7 @@ def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
     around = current_call.get()
     if around is not None and around.is_of(args, kwargs):
         return None
-    if target.reporter.is_suppressed():
+    if target.watch.reporter.is_suppressed():
         return Unobserved()
     return Call(target, args, kwargs)
 
@@ -73,7 +73,7 @@ def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
 def _sync_wrapper(target: Target) -> Callable[..., Any]:
     def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         with Observing(
-            target.reporter.guard, "create", lambda: _step(target, args, kwargs)
+            target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs)
         ) as seen:
             result = wrapped(*args, **kwargs)
         return seen.returned(result)
@@ -84,7 +84,7 @@ def _sync_wrapper(target: Target) -> Callable[..., Any]:
 def _async_wrapper(target: Target) -> Callable[..., Any]:
     async def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         with Observing(
-            target.reporter.guard, "create", lambda: _step(target, args, kwargs)
+            target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs)
         ) as seen:
             result = await wrapped(*args, **kwargs)
         return seen.returned(result)

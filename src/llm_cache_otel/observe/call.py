@@ -65,14 +65,6 @@ class Target:
     provider: str | None = None
     mode: str | None = None
 
-    @property
-    def reporter(self) -> Reporter:
-        return self.watch.reporter
-
-    @property
-    def name(self) -> str | None:
-        return self.watch.name
-
 
 class Call:
     """One call of `create`. The boundary drives it; the seams inside Instructor add what they see."""
@@ -81,7 +73,7 @@ class Call:
         self.clock = Clock()
         self._start_ns = self.clock.now()
         self.target = target
-        self.reporter = target.reporter  # another may be told to the target meanwhile
+        self.reporter = target.watch.reporter  # another may be told to the target meanwhile
         self.guard = self.reporter.guard
         self.provider = target.provider
         self.mode = target.mode
@@ -103,7 +95,7 @@ class Call:
     def _read_cache(self, kwargs: Mapping[str, Any]) -> None:
         cache = kwargs.get("cache")
         self.cache = _cache_given(cache)
-        self.name = self.target.name or _name_of(cache)
+        self.name = self.target.watch.name or _name_of(cache)
         self.backend: str | None = None
         self.ttl: int | None = None
         self.namespace_shared: bool | None = None
