@@ -1,0 +1,154 @@
+"""What we count is what the provider charges: of every SDK, to the token and the micro-dollar."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from instructor.cache import AutoCache
+from support.models import DictCache
+from support.recording import Recording
+from support.sellers import MANUAL, SELLERS, Seller, ask, selling
+
+from llm_cache_otel import instrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.observe.instructor_api import version
+
+KINDS = ("plain", "read", "write_5m", "write_1h", "output")
+SYNC_AND_ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+A_MICRO_DOLLAR = 1e-6
+
+
+@pytest.fixture
+def bank() -> Any:
+    """A simulated provider whose prompt cache nobody else has written to."""
+    with SimulatedProvider() as provider:
+        yield provider
+
+
+class Counted:
+    """Our own sums, over all attributes."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.sums: Counter[str] = Counter()
+        self.layers: Counter[str] = Counter()
+        for metric, point in recording.raw_points():
+            if hasattr(point, "value"):
+                self.sums[metric.name] += point.value
+                layer = (point.attributes or {}).get("llm_cache.layer")
+                self.layers[f"{layer} {metric.name}"] += point.value
+
+    def tokens(self, part: str) -> float:
+        return self.sums[f"gen_ai.client.inference.usage.{part}"]
+
+
+def agrees(counted: Counted, seller: Seller, provider: SimulatedProvider) -> None:
+    charged = provider.ledger.tokens[seller.model]
+    written = charged["write_5m"] + charged["write_1h"]
+    reported_writes = counted.tokens("cache_write.input_tokens")
+    assert counted.tokens("input_tokens") == sum(charged.values()) - charged["output"]
+    assert counted.tokens("output_tokens") == charged["output"]
+    assert counted.tokens("cache_read.input_tokens") == charged["read"]
+    assert reported_writes == written
+    spent, saved, premium = (
+        counted.sums["llm_cache.spent.cost"],
+        counted.layers["prompt llm_cache.saved.cost"],
+        counted.sums["llm_cache.write_premium.cost"],
+    )
+    assert spent == pytest.approx(float(seller.cost(charged)), abs=A_MICRO_DOLLAR)
+    uncached = float(seller.uncached(charged))
+    assert spent + saved - premium == pytest.approx(uncached, abs=A_MICRO_DOLLAR)
+    assert counted.sums["llm_cache.unpriced.requests"] == 0
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("name", SELLERS)
+def test_what_is_counted_is_what_is_charged(
+    name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Plain and streamed; two questions behind one manual, and one of them again."""
+    seller = SELLERS[name]
+
+    async def run() -> None:
+        async with selling(seller, bank.url, asynchronous) as client:
+            instrument(client, **recording.providers)
+            for way in seller.ways if seller.streams else ("create",):
+                for question in ("one?", "two?", "one?"):
+                    await ask(client, seller, way, MANUAL, question)
+
+    asyncio.run(run())
+    charged = bank.ledger.tokens[seller.model]
+    assert charged["read"] > 0, "the prompt cache was not tried at all"
+    agrees(Counted(recording), seller, bank)
+
+
+CALLS_OF_EACH = 75
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("name", SELLERS)
+def test_a_thousand_mixed_calls_with_failures_and_retries(
+    name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Hits, misses, answers that do not validate and are asked for again, and errors: 1,050 in all."""
+    seller, dice = SELLERS[name], random.Random(name)
+    cache = DictCache()
+    saved = Counter[str]()
+
+    async def run() -> None:
+        async with selling(seller, bank.url, asynchronous) as client:
+            instrument(client, **recording.providers)
+            for _ in range(CALLS_OF_EACH):
+                manual = MANUAL if dice.random() < 0.7 else f"{dice.random()} {MANUAL}"
+                cues = dice.choice([[], [], [], [Cue(answer={})], [Cue(status=500)]])
+                bank.cues.clear()
+                bank.cues.add(*cues)
+                question = f"question {dice.randrange(30)}?"
+                try:
+                    await ask(
+                        client, seller, "create", manual, question, cache=cache, max_retries=2
+                    )
+                except Exception as error:
+                    assert cues, error
+                    saved["failed"] += 1
+
+    asyncio.run(run())
+    counted = Counted(recording)
+    agrees(counted, seller, bank)
+    assert counted.layers["response llm_cache.saved.cost"] > 0
+    assert any(bank.ledger.tokens[seller.model].values())
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("name", SELLERS)
+@pytest.mark.parametrize("retried", [False, True], ids=["at once", "asked again"])
+def test_a_hit_saves_what_the_stored_call_cost(
+    retried: bool, name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Exactly in the process that stored it, and in another what the stored usage comes to."""
+    seller, cache = SELLERS[name], AutoCache()
+
+    async def run(store: bool) -> Counted:
+        async with selling(seller, bank.url, asynchronous) as client:
+            instrument(client, **recording.providers)
+            if store and retried:
+                bank.cues.add(Cue(answer={}))
+            more = {"cache": cache, "cache_namespace": "shared", "max_retries": 2}
+            await ask(client, seller, "create", MANUAL, "one?", **more)
+            return Counted(recording)
+
+    stored = asyncio.run(run(store=True))
+    spent = stored.sums["llm_cache.spent.cost"]
+    assert spent == pytest.approx(float(seller.cost(bank.ledger.tokens[seller.model])))
+    hit = asyncio.run(run(store=False))
+    assert hit.layers["response llm_cache.saved.cost"] == spent
+    assert hit.sums["llm_cache.spent.cost"] == 0
+    assert hit.tokens("input_tokens") == 0
+
+    elsewhere = Recording()  # which knows nothing of the call that stored it
+    recording, here = elsewhere, recording
+    ...
