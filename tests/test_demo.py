@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -225,6 +226,8 @@ def test_an_interrupt_ends_it_at_once() -> None:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Of a shell's background job it is ignored, and so by what that starts.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         assert receiver.wait_for(lambda: bool(receiver.spans), timeout=60)
         process.send_signal(signal.SIGINT)

@@ -145,6 +145,33 @@ def test_a_pipeline_that_can_not_be_built_does_not_stop_the_program(
     assert out.startswith("done")
 
 
+AFTER_MAIN = """
+import threading, time
+import instructor, openai
+from support.models import MESSAGES, User
+from llm_cache_otel import instrument
+client = instrument(instructor.from_openai(openai.OpenAI(max_retries=0)))
+
+def work():
+    threading.main_thread().join()
+    time.sleep(0.2)
+    client.create(model="gpt-4.1-mini", messages=MESSAGES, response_model=User)
+
+threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.parametrize("protocol", programs.PROTOCOLS)
+def test_the_first_call_may_come_when_the_main_thread_has_ended(
+    protocol: str, provider: SimulatedProvider, receiver: OtlpReceiver
+) -> None:
+    variables = environment(provider, receiver, protocol, OTEL_SERVICE_NAME="late")
+    programs.run(AFTER_MAIN, variables)
+    assert receiver.wait_for(lambda: receiver.metrics().total("llm_cache.requests") == 1, 5)
+    creates = [span for span in receiver.spans if span.name == "create User"]
+    assert [span.resource["service.name"] for span in creates] == ["late"]
+
+
 def test_flush_sends_what_there_is(provider: SimulatedProvider, receiver: OtlpReceiver) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_endpoint}
     after = (

@@ -38,6 +38,7 @@ TRUSTED = {
     "observe.step.Observing.__enter__",
     "observe.step.Observing.__exit__",
     "observe.step.Observing.returned",
+    "observe.step.Observing.leave",
     "observe.stream._end",
     "observe.clients._Create.__get__",
     "observe.clients._Create.__set__",
@@ -61,10 +62,12 @@ TRUSTED = {
     "observe.adapter_methods.AdapterMethods.get",
     "observe.backend.is_busy",
     "observe.attempt.HookTap.emit_parse_error",
-    # Generators of ours that the host's chunks pass through; what they do to a chunk is guarded.
-    "observe.stream._sync",
-    "observe.stream._async",
-    "observe.stream._noting",
+    # What the host's chunks pass through; what is done with a chunk is guarded.
+    *(f"observe.stream._Watched.{name}" for name in ("_self_chunk", "_self_ended", "__repr__")),
+    *(f"observe.stream._Generator.{name}" for name in ("__iter__", "__next__", "send", "throw")),
+    *(f"observe.stream._Generator.{name}" for name in ("_self_take", "close")),
+    *(f"observe.stream._AsyncGenerator.{name}" for name in ("__aiter__", "__anext__", "asend")),
+    *(f"observe.stream._AsyncGenerator.{name}" for name in ("athrow", "_self_take", "aclose")),
 }
 OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.
@@ -81,6 +84,7 @@ OFF_THE_PATH = (
         "observe.adapter_methods.AdapterMethods.",
         "observe.adapter_methods._methods_of",
         *("observe.boundary.", "observe.call.Watch.tell"),
+        *("guard._is_a_signal_handlers", "guard._code"),  # and see test_interrupts.py
         *(
             f"observe.clients.ObservedClients.{name}"
             for name in ("__init__", "is_given", "add", "remove")

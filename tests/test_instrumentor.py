@@ -11,6 +11,7 @@ import logging
 import pkgutil
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -29,7 +30,7 @@ from support.sabotage import FUNCTIONS, Broken
 from support.versions import namespace
 from support.ways import WAYS, call, closing, make_client, mode_for
 
-from llm_cache_otel import Settings, instrument, uninstrument
+from llm_cache_otel import Settings, instrument, instrumentor, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.instrumentor import LLMCacheInstrumentor
 from llm_cache_otel.later import later
@@ -443,6 +444,32 @@ def test_what_can_not_be_found_is_named_once(
     errors = recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
     assert bool(errors) == report_fails == bool(sabotage.runs)
     assert recording.spans() == []
+
+
+def test_what_another_thread_is_importing_is_waited_for(
+    provider: SimulatedProvider,
+    recording: Recording,
+    observe: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python gives one of two threads that wait for each other's imports a module that is half made."""
+    tried = []
+
+    def instrument_all(**kwargs: Any) -> None:
+        tried.append(threading.current_thread())
+        if len(tried) == 1:
+            raise ImportError("half made")
+        original(**kwargs)
+
+    original = instrumentor.instrument_all
+    monkeypatch.setattr(instrumentor, "instrument_all", instrument_all)
+    observe()
+    while len(tried) < 2 or tried[1].is_alive():
+        time.sleep(0.01)
+    client = make("from_openai", provider)
+    client.create(**request_for("from_openai"))
+    assert recording.sums(*OUTCOMES) == {"off": 1}
+    client.client.close()
 
 
 def test_a_hit_of_what_can_not_be_found_is_told_too(

@@ -124,6 +124,31 @@ def test_a_create_that_is_no_function_is_pickled_as_it_is() -> None:
     assert (type(made), made()) == (partial, {"answer": 7})
 
 
+@pytest.mark.usefixtures("every_client")
+def test_a_create_that_adds_to_the_messages_counts_once(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    openai_client = sdk(provider)
+    base = instructor.patch(create=openai_client.chat.completions.create)
+
+    def create(*args: Any, messages: list[Any], **kwargs: Any) -> Any:
+        return base(*args, messages=[{"role": "system", "content": "x"}, *messages], **kwargs)
+
+    client = instructor.Instructor(openai_client, create, cache=AutoCache())
+    for _ in range(2):
+        client.create(**request())
+    assert recording.sums(*OUTCOMES) == {"miss": 1, "hit": 1}
+    openai_client.close()
+
+
+@pytest.mark.usefixtures("every_client")
+def test_a_coroutine_bears_the_name_of_the_function_that_made_it() -> None:
+    bare = instructor.patch(openai.AsyncOpenAI(api_key="k")).chat.completions.create
+    coroutine = bare(**request())
+    assert coroutine.__qualname__ == bare.__qualname__ != "_async_wrapper.<locals>.create"
+    coroutine.close()
+
+
 def test_a_stand_in_for_a_client_is_no_client(
     provider: SimulatedProvider, caplog: pytest.LogCaptureFixture
 ) -> None:

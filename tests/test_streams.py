@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from typing import Any
 
@@ -278,3 +279,56 @@ def test_what_is_sent_and_thrown_into_a_stream_arrives(
 
     asyncio.run(run())
     assert len(recording.spans("create")) == (2 if observed else 0)
+
+
+async def _broken_off(client: Any, way: str) -> None:
+    match way:
+        case "aclosing":
+            async with contextlib.aclosing(client.create_iterable(**REQUEST)) as users:
+                async for _ in users:
+                    break
+        case "iterable":
+            async for _ in client.create_iterable(**REQUEST):
+                break
+        case "partial":
+            async for _ in client.create_partial(**REQUEST):
+                break
+        case "raw":
+            async for _ in await client.create(
+                **{**REQUEST, "response_model": None, "stream": True}
+            ):
+                break
+        case _:
+            stream = client.create_iterable(**REQUEST)
+            await anext(stream)
+            left_open.append(stream)
+
+
+left_open: list[Any] = []
+
+
+@lazy_iterables
+@pytest.mark.parametrize("way", ["aclosing", "iterable", "partial", "raw", "left open"])
+def test_the_event_loop_hears_nothing_of_a_stream_that_is_broken_off(
+    way: str, provider: SimulatedProvider, recording: Recording
+) -> None:
+    provider.cues.default = Cue(chunk_delay=0.005)
+    heard: list[Any] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+        client = make_client(provider, asynchronous=True)
+        instrument(client, **recording.providers)
+        for _ in range(4):
+            await _broken_off(client, way)
+            gc.collect()
+            await asyncio.sleep(0.05)
+        await client.client.close()
+
+    asyncio.run(run())
+    left_open.clear()
+    gc.collect()
+    assert later.wait(5)
+    assert heard == []
+    outcomes = recording.sums("llm_cache.requests", "llm_cache.outcome")
+    assert outcomes == {"off": 4}

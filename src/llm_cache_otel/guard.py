@@ -1,14 +1,19 @@
 """Swallows and counts our own errors, so that the host never sees one.
 
 Nothing of the host's may run inside a guard: its exceptions would vanish. `Exception` only:
-`KeyboardInterrupt` and `SystemExit` belong to the host wherever they strike.
+`KeyboardInterrupt` and `SystemExit` belong to the host wherever they strike, and so does what its signal
+handlers raise, Celery's `SoftTimeLimitExceeded` for one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
+import signal
+import traceback as tracebacks
 from collections.abc import Callable
-from types import TracebackType
+from types import CodeType, TracebackType
 
 Report = Callable[[str, Exception], None]
 
@@ -48,6 +53,26 @@ class Guarded:
     ) -> bool:
         if not isinstance(error, Exception):
             return False
+        is_theirs = False
+        with contextlib.suppress(Exception):
+            is_theirs = _is_a_signal_handlers(traceback)
+        if is_theirs:
+            return False
         with contextlib.suppress(Exception):
             self._report(self._where, error)
         return True
+
+
+def _is_a_signal_handlers(traceback: TracebackType | None) -> bool:
+    """Whether an exception comes out of a handler of the host's for a signal, which can strike anywhere."""
+    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame, _ in tracebacks.walk_tb(traceback))
+
+
+def _code(handler: object) -> CodeType | None:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if not inspect.isroutine(handler):
+        handler = getattr(type(handler), "__call__", None)  # noqa: B004  of an object that can be called
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    return code if isinstance(code, CodeType) else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import threading
 from collections.abc import Collection
 from importlib.machinery import PathFinder
 from types import ModuleType
@@ -81,12 +83,18 @@ class LLMCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         else:
             self._open()
 
-    def _open(self) -> None:
+    def _open(self, *, again: bool = False) -> None:
         self._opened = True
         try:
             instrument_all(**self._arguments)
-        except Exception:  # or the program's own import of Instructor would fail
-            logger.warning("Instructor can't be observed.", exc_info=True)
+        except Exception as error:  # or the program's own import of Instructor would fail
+            if isinstance(error, ImportError) and not again:
+                # Another thread is in the midst of importing what this needs, and waits for what is
+                # being imported here: it has to go on first.
+                open_again = functools.partial(self._open, again=True)
+                threading.Thread(target=open_again, name="llm_cache_otel-open", daemon=True).start()
+            else:
+                logger.warning("Instructor can't be observed.", exc_info=True)
 
 
 def _comes_in_parts(instructor: ModuleType) -> bool:

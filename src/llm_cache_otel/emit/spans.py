@@ -80,9 +80,9 @@ class SpanScope:
         self._token = context_api.attach(self.context)
 
     def leave(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            context_api.detach(token)
+        if self._token is not None:
+            context_api.detach(self._token)
+            self._token = None
 
 
 class Spans:

@@ -70,6 +70,7 @@ class BackendStep:
         self._surroundings.leave()
         if self._token is not None:
             _busy.reset(self._token)
+            self._token = None
 
     def failed(self, error: BaseException) -> None:
         self._finish(hit=None, error=error)

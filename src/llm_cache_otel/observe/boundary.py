@@ -26,6 +26,9 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
         """`create` may be observed for another target: then it is not, for as long as it is for this."""
         beneath, create = create, bare(create)
         wrapper = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
+        if asynchronous:  # or warnings and tasks would name our coroutine
+            wrapper.__name__ = getattr(create, "__name__", wrapper.__name__)
+            wrapper.__qualname__ = getattr(create, "__qualname__", wrapper.__qualname__)
         super().__init__(create, wrapper, enabled=target.watch.is_on)
         self._self_watch = target.watch
         self._self_beneath = beneath
@@ -63,7 +66,9 @@ def bare(create: Any) -> Any:
 
 def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
     around = current_call.get()
-    if around is not None and around.is_of(args, kwargs):
+    if around is not None and around.is_over:
+        around.leave()  # which an interrupt has prevented
+    elif around is not None and around.is_of(args, kwargs):
         return None
     if target.watch.reporter.is_suppressed():
         return Unobserved()
@@ -72,21 +77,27 @@ def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
 
 def _sync_wrapper(target: Target) -> Callable[..., Any]:
     def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        with Observing(
-            target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs)
-        ) as seen:
-            result = wrapped(*args, **kwargs)
-        return seen.returned(result)
+        seen = Observing(target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs))
+        try:
+            with seen:
+                result = wrapped(*args, **kwargs)
+            return seen.returned(result)
+        finally:
+            if seen.is_inside:
+                seen.leave()
 
     return create
 
 
 def _async_wrapper(target: Target) -> Callable[..., Any]:
     async def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        with Observing(
-            target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs)
-        ) as seen:
-            result = await wrapped(*args, **kwargs)
-        return seen.returned(result)
+        seen = Observing(target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs))
+        try:
+            with seen:
+                result = await wrapped(*args, **kwargs)
+            return seen.returned(result)
+        finally:
+            if seen.is_inside:
+                seen.leave()
 
     return create

@@ -123,8 +123,18 @@ class Call:
             self.schema_digest = response_model.schema_digest(requested)
 
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-        """Whether these are this very call's arguments, on their way through another function."""
-        return self._asked == (id(kwargs.get("messages")), id(kwargs.get("response_model")))
+        """Whether these are this very call's arguments, on their way through another function.
+
+        That may have added to the messages; where a model is asked for, the model tells.
+        """
+        messages, response_model = kwargs.get("messages"), kwargs.get("response_model")
+        if response_model is None and id(messages) != self._asked[0]:
+            return False
+        return id(response_model) == self._asked[1]
+
+    @property
+    def is_over(self) -> bool:
+        return self._unfinished.locked()
 
     def enter(self) -> None:
         self._surroundings.enter()

@@ -64,17 +64,20 @@ class Surroundings:
             self._scope.enter()
 
     def leave(self) -> None:
-        token, self._token = self._token, None
         self._call = None  # no cycle: a finished call is freed at once
-        if token is None:
+        if self._token is None:
             return
         try:
-            current_call.reset(token)
+            current_call.reset(self._token)
+        except RuntimeError:
+            pass  # an interrupt struck when it was half done
         except ValueError:
             # A coroutine that is dropped is closed in a context where nothing was attached.
+            self._token = None
             return
         if self._scope is not None:
             self._scope.leave()
+        self._token = None
 
 
 class Unobserved:
@@ -97,18 +100,20 @@ class Observing:
     are swallowed and counted.
     """
 
-    __slots__ = ("_make", "_where", "guard", "step")
+    __slots__ = ("_make", "_where", "guard", "is_inside", "step")
 
     def __init__(self, guard: Guard, where: str, make: Callable[[], Step | None]) -> None:
         self.guard = guard
         self._where = where
         self._make = make
         self.step: Any | None = None
+        self.is_inside = False
 
     def __enter__(self) -> Self:
         with self.guard(self._where):
             self.step = self._make()
         if self.step is not None:
+            self.is_inside = True
             with self.guard(self._where):
                 self.step.enter()
         return self
@@ -119,13 +124,17 @@ class Observing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.step is None:
-            return
-        with self.guard(self._where):
-            self.step.leave()
-        if error is not None:
+        self.leave()
+        if self.step is not None and error is not None:
             with self.guard(self._where):
                 self.step.failed(error)
+
+    def leave(self) -> None:
+        """Once is enough; again where an interrupt has struck, for as long as `is_inside`."""
+        if self.step is not None and self.is_inside:
+            with self.guard(self._where):
+                self.step.leave()
+            self.is_inside = False
 
     def returned(self, result: Any) -> Any:
         """The host's result, or the watched stream that takes its place."""

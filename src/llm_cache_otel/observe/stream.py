@@ -1,15 +1,18 @@
 """Watches streams to their end without changing a chunk.
 
-A stream that is dropped before its first chunk runs no code at all, so a finalizer tells of its end
-too: `on_end` is called at least once.
+A stand-in takes the generator's place, and no generator goes around it: asyncio finishes each asynchronous
+generator that is dropped in a task of its own, and would finish two, one within the other, at once. A stream
+that is dropped runs no code of ours, so a finalizer tells of its end too: `on_end` is called at least once.
 """
 
 from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
+
+import wrapt
 
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.sdk import declared
@@ -27,16 +30,9 @@ def is_generator(result: object) -> bool:
 def watch_generator(
     stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None = None
 ) -> Any:
-    """A generator of the same kind and name that delegates to `stream`, a (async) generator."""
-    watched: Any
-    if inspect.isasyncgen(stream):
-        watched = _async(stream, guard, on_end, on_chunk)
-    else:
-        watched = _sync(stream, guard, on_end, on_chunk)
-    watched.__name__ = stream.__name__
-    watched.__qualname__ = stream.__qualname__
-    weakref.finalize(watched, _end, guard, on_end, None, dropped=True)
-    return watched
+    """A stand-in for `stream`, a (async) generator; to everybody who asks, that generator."""
+    kind = _AsyncGenerator if inspect.isasyncgen(stream) else _Generator
+    return kind(stream, guard, on_end, on_chunk)
 
 
 def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) -> bool:
@@ -53,70 +49,89 @@ def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) 
     return True
 
 
-def _sync(
-    stream: Generator[Any, Any, Any], guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None
-) -> Generator[Any, Any, Any]:
-    try:
-        result = yield from (stream if on_chunk is None else _noting(stream, guard, on_chunk))
-    except GeneratorExit:
-        _end(guard, on_end, None, dropped=True)
-        raise
-    except BaseException as error:
-        _end(guard, on_end, error)
-        raise
-    _end(guard, on_end, None)
-    return result
+class _Watched(wrapt.BaseObjectProxy[Any]):
+    def __init__(self, stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None) -> None:
+        super().__init__(stream)
+        self._self_guard = guard
+        self._self_on_end = on_end
+        self._self_on_chunk = on_chunk
+        self._self_dropped = weakref.finalize(self, _end, guard, on_end, None, dropped=True)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+    def _self_chunk(self, chunk: Any) -> Any:
+        if self._self_on_chunk is not None:
+            with self._self_guard("stream chunk"):
+                self._self_on_chunk(chunk)
+        return chunk
+
+    def _self_ended(self, error: BaseException) -> None:
+        self._self_dropped.detach()
+        is_over = isinstance(error, (StopIteration, StopAsyncIteration))
+        is_closed = isinstance(error, GeneratorExit)
+        _end(
+            self._self_guard,
+            self._self_on_end,
+            None if is_over or is_closed else error,
+            dropped=is_closed,
+        )
 
 
-def _noting(
-    stream: Generator[Any, Any, Any], guard: Guard, on_chunk: OnChunk
-) -> Generator[Any, Any, Any]:
-    """`yield from stream`, with a look at each chunk."""
-    try:
-        chunk = next(stream)
-        while True:
-            with guard("stream chunk"):
-                on_chunk(chunk)
-            try:
-                sent = yield chunk
-            except GeneratorExit:
-                stream.close()
-                raise
-            except BaseException as error:
-                chunk = stream.throw(error)
-            else:
-                chunk = stream.send(sent)
-    except StopIteration as end:
-        return end.value
+class _Generator(_Watched):
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return self._self_take(self.__wrapped__.__next__)
+
+    def send(self, value: Any) -> Any:
+        return self._self_take(self.__wrapped__.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._self_take(self.__wrapped__.throw, *error)
+
+    def _self_take(self, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            chunk = function(*args)
+        except BaseException as error:
+            self._self_ended(error)
+            raise
+        return self._self_chunk(chunk)
+
+    def close(self) -> Any:
+        try:
+            return self.__wrapped__.close()
+        finally:
+            self._self_ended(GeneratorExit())
 
 
-async def _async(
-    stream: AsyncGenerator[Any, Any], guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None
-) -> AsyncGenerator[Any, Any]:
-    try:
-        chunk = await anext(stream)
-        while True:
-            if on_chunk is not None:
-                with guard("stream chunk"):
-                    on_chunk(chunk)
-            try:
-                sent = yield chunk
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                chunk = await stream.athrow(error)
-            else:
-                chunk = await stream.asend(sent)
-    except StopAsyncIteration:
-        _end(guard, on_end, None)
-    except GeneratorExit:
-        _end(guard, on_end, None, dropped=True)
-        raise
-    except BaseException as error:
-        _end(guard, on_end, error)
-        raise
-    finally:
-        await stream.aclose()
+class _AsyncGenerator(_Watched):
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._self_take(self.__wrapped__.__anext__())
+
+    async def asend(self, value: Any) -> Any:
+        return await self._self_take(self.__wrapped__.asend(value))
+
+    async def athrow(self, *error: Any) -> Any:
+        return await self._self_take(self.__wrapped__.athrow(*error))
+
+    async def _self_take(self, coming: Any) -> Any:
+        try:
+            chunk = await coming
+        except BaseException as error:
+            self._self_ended(error)
+            raise
+        return self._self_chunk(chunk)
+
+    async def aclose(self) -> None:
+        try:
+            await self.__wrapped__.aclose()
+        finally:
+            self._self_ended(GeneratorExit())
 
 
 def _end(

@@ -16,7 +16,13 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk import _configuration as configuration
 from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
+from opentelemetry.sdk.resources import (
+    _DEFAULT_RESOURCE,
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    OTELResourceDetector,
+    Resource,
+)
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from llm_cache_otel.emit.log import Notes
@@ -99,7 +105,7 @@ class Pipeline:
                     f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "
                     "variables.",
                 )
-        described = own or self._as_instance(Resource.create(), given=True)
+        described = own or self._as_instance(_resource(), given=True)
         return from_variables(described, self.outages, self._bad)
 
     def _as_instance(self, resource: Resource, *, given: bool) -> Resource:
@@ -114,6 +120,17 @@ class Pipeline:
             return resource
         unique = self._instance if known is None else f"{known}-{os.getpid()}"
         return resource.merge(Resource({SERVICE_INSTANCE_ID: unique}))
+
+
+def _resource() -> Resource:
+    """As the variables say."""
+    try:
+        return Resource.create()
+    except (
+        RuntimeError
+    ):  # the main thread has ended: no thread pool, in which it detects, starts any more
+        resource = _DEFAULT_RESOURCE.merge(OTELResourceDetector().detect())
+        return Resource({SERVICE_NAME: "unknown_service"}).merge(resource)
 
 
 def _tracer_provider(

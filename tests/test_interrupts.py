@@ -1,0 +1,125 @@
+"""What strikes at any instant, a signal or an interrupt, is the host's, and takes nothing of ours with it."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+from instructor.cache import AutoCache
+from support.clients import request_for
+from support.recording import Recording
+from support.ways import make_client
+
+from llm_cache_otel import instrument
+from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.guard import Guard
+from llm_cache_otel.observe.step import current_call
+
+OURS = "llm_cache_otel"
+
+
+class SoftTimeLimit(Exception):
+    """As Celery's, which a handler of a signal raises."""
+
+
+def strike(*_: object) -> None:
+    raise SoftTimeLimit
+
+
+class Striker:
+    def strike(self, *_: object) -> None:
+        raise SoftTimeLimit
+
+    __call__ = strike
+
+
+HANDLERS: dict[str, Callable[..., None]] = {
+    "a function": strike,
+    "a method": Striker().strike,
+    "an object": Striker(),
+    "a partial": functools.partial(strike, 1),
+}
+
+
+@pytest.fixture(params=HANDLERS)
+def alarm(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = signal.signal(signal.SIGUSR1, HANDLERS[request.param])
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("alarm")
+def test_what_a_signal_handler_raises_is_never_taken_for_ours() -> None:
+    reported: list[str] = []
+    guard = Guard(lambda where, _: reported.append(where))
+    with pytest.raises(SoftTimeLimit), guard("here"):
+        signal.raise_signal(signal.SIGUSR1)
+    assert reported == []
+    with guard("here"):
+        raise ValueError
+    assert reported == ["here"]
+
+
+def test_what_fails_in_finding_that_out_is_swallowed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_cache_otel.guard._code", lambda _: 1 / 0)
+    reported: list[str] = []
+    with Guard(lambda where, _: reported.append(where))("here"):
+        raise ValueError
+    assert reported == ["here"]
+
+
+class InterruptAt:
+    """Raises `KeyboardInterrupt` when the given number of functions of ours has been entered."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self.where = "nowhere"
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and f"/src/{OURS}/" in frame.f_code.co_filename:
+            self._left -= 1
+            if self._left == 0:
+                sys.setprofile(None)
+                self.where = frame.f_code.co_qualname
+                raise KeyboardInterrupt
+
+    @property
+    def struck(self) -> bool:
+        return self._left <= 0
+
+
+def test_an_interrupt_leaves_nothing_behind(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    """At the entry of each function of ours that a hit runs through: later calls are counted all the same."""
+    client, cache = make_client(provider), AutoCache()
+    instrument(client, **recording.providers)
+    request = request_for("from_openai", cache)
+    client.create(**request)
+    recording.clear()
+    interrupted, struck, number = 0, True, 0
+    while struck:
+        number += 1
+        interrupt = InterruptAt(number)
+        sys.setprofile(interrupt)
+        try:
+            client.create(**request)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.setprofile(None)
+        struck = interrupt.struck
+        recording.clear()
+        client.create(**request)
+        assert recording.sums("llm_cache.requests", "llm_cache.outcome") == {"hit": 1}, (
+            interrupt.where
+        )
+        assert current_call.get() is None, interrupt.where
+        recording.clear()
+    assert interrupted > 50
+    client.client.close()
