@@ -86,7 +86,7 @@ class Recording:
     def points(self, *, gauges: bool = True) -> list[str]:
         """One line a data point: name, unit, kind, attributes, and the value where it does not vary."""
         lines: list[str] = []
-        for metric, point in self._points():
+        for metric, point in self.raw_points():
             if not gauges and type(metric.data).__name__ == "Gauge":
                 continue
             attributes = ", ".join(f"{key}={value}" for key, value in _steady(point.attributes))
@@ -99,14 +99,14 @@ class Recording:
     def sums(self, name: str, by: str) -> dict[Any, float]:
         """Values of one counter, or counts of one histogram, added up by one attribute."""
         totals: dict[Any, float] = {}
-        for metric, point in self._points():
+        for metric, point in self.raw_points():
             if metric.name == name:
                 value = point.count if hasattr(point, "count") else point.value
                 label = point.attributes.get(by)
                 totals[label] = totals.get(label, 0) + value
         return totals
 
-    def _points(self) -> list[tuple[Any, Any]]:
+    def raw_points(self) -> list[tuple[Any, Any]]:
         data = self.reader.get_metrics_data()
         if data is None:
             return []

@@ -35,7 +35,8 @@ class Seller:
     rates: Mapping[str, str]
     request: Callable[[str, str], dict[str, Any]]
     streams: bool = True
-    asynchronous: bool = True
+    is_cached: bool = True
+    """Whether Instructor can build a key for its requests."""
     ways: Mapping[str, Callable[[Any], Callable[..., Any]]] = field(
         default_factory=lambda: {
             "create": lambda client: client.create,
@@ -72,14 +73,29 @@ def _azure(url: str, asynchronous: bool) -> Any:
     return instructor.from_openai(client)
 
 
+class _Anthropic(anthropic.Anthropic):
+    """Without what keeps Instructor from building a key for a client of Anthropic's."""
+
+    organization = None  # type: ignore[assignment]
+
+
+class _AsyncAnthropic(anthropic.AsyncAnthropic):
+    organization = None  # type: ignore[assignment]
+
+
 def _anthropic(url: str, asynchronous: bool) -> Any:
-    sdk = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+    sdk = _AsyncAnthropic if asynchronous else _Anthropic
     return instructor.from_anthropic(sdk(base_url=url, api_key="k", max_retries=0))
 
 
-def _genai(url: str, asynchronous: bool) -> Any:
+def _genai(url: str, asynchronous: bool, **kwargs: Any) -> Any:
     client = genai.Client(api_key="k", http_options=HttpOptions(base_url=url))
-    return instructor.from_genai(client, use_async=asynchronous)
+    return instructor.from_genai(client, use_async=asynchronous, **kwargs)
+
+
+def _genai_structured(url: str, asynchronous: bool) -> Any:
+    """Whose answers are text, and come in pieces."""
+    return _genai(url, asynchronous, mode=instructor.Mode.JSON)
 
 
 def _bedrock(url: str, asynchronous: bool) -> Any:
@@ -126,6 +142,7 @@ def _pointed(manual: str, question: str) -> dict[str, Any]:
 
 
 _GPT = {"plain": "0.40", "read": "0.10", "output": "1.60", "write_5m": "0", "write_1h": "0"}
+_FLASH = {"plain": "0.30", "read": "0.03", "write_5m": "0", "write_1h": "0", "output": "2.50"}
 SELLERS: dict[str, Seller] = {
     "openai": Seller(_openai, "gpt-4.1-mini", _GPT, _chat),
     "openai, dear writes": Seller(
@@ -148,15 +165,13 @@ SELLERS: dict[str, Seller] = {
     "azure": Seller(_azure, "gpt-4.1-mini", _GPT, _chat),
     "anthropic": Seller(
         _anthropic,
-        "claude-sonnet-4-5",
-        {"plain": "3", "read": "0.30", "write_5m": "3.75", "write_1h": "6", "output": "15"},
+        "claude-sonnet-5-5",
+        {"plain": "2", "read": "0.10", "write_5m": "2.50", "write_1h": "4", "output": "10"},
         _marked,
     ),
-    "genai": Seller(
-        _genai,
-        "gemini-2.5-flash",
-        {"plain": "0.30", "read": "0.03", "write_5m": "0", "write_1h": "0", "output": "2.50"},
-        _chat,
+    "genai": Seller(_genai, "gemini-2.5-flash", _FLASH, _chat),
+    "genai, structured": Seller(
+        _genai_structured, "gemini-2.5-flash", _FLASH, _chat, is_cached=False
     ),
     "bedrock": Seller(
         _bedrock,

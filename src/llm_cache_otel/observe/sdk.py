@@ -208,6 +208,16 @@ def _finish_reasons(response: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def reports_all(chunk: Any) -> bool:
+    """Whether what a stream reports up to this chunk is what is billed.
+
+    Gemini reports as it goes, and Anthropic the input with the first chunk; OpenAI all of it with the last.
+    """
+    if read(chunk, "response") is not None or read(chunk, "choices") == []:
+        return reported_usage(chunk) is not None
+    return bool(_finish_reasons(chunk))
+
+
 def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceResponse:
     """What a stream has said so far, after one more chunk."""
     if later == InferenceResponse():
