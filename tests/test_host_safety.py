@@ -79,7 +79,8 @@ OFF_THE_PATH = (
         "emit.gauges.Inventory.__init__",
     ),
     *("emit.metrics.Metrics.__init__", "emit.signals.", "reporter.Reporter.__init__"),
-    *("reporter.Reporter._finished_later", "interpret.saved_duration.StoringDurations.__init__"),
+    *("reporter.Reporter._say_later", "interpret.stored_calls.StoredCalls.__init__"),
+    *("interpret.bills.Bills.__init__", "interpret.prices.Prices.__init__"),
     *(
         "observe.adapter_methods.AdapterMethods.",
         "observe.adapter_methods._methods_of",

@@ -26,6 +26,20 @@ _VARIES = {
     "server.port": "<port>",
     "gen_ai.response.id": "<id>",
     "llm_cache.entry.size": "<bytes>",  # varies with what the SDK's models dump
+    # And these with what Instructor makes of a schema; that it is nothing stays.
+    **dict.fromkeys(
+        (
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.output_tokens",
+            "gen_ai.client.inference.usage.input_tokens",
+            "gen_ai.client.inference.usage.output_tokens",
+            "llm_cache.saved.tokens.input",
+            "llm_cache.saved.tokens.output",
+            "llm_cache.saved.tokens",
+        ),
+        "<tokens>",
+    ),
+    **dict.fromkeys(("llm_cache.saved.cost", "llm_cache.spent.cost"), "<USD>"),
 }
 
 
