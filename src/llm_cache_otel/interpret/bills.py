@@ -72,9 +72,8 @@ class Bills:
             self._stored.put(digest, call)
 
     def _of_entry(self, call: CallFacts) -> Bill:
-        response = call.lookup.stored if call.lookup is not None else None
-        if response is None:
-            return Bill(unpriced=self._unpriced(Unpriced.NO_USAGE))
+        stored = None if call.lookup is None else call.lookup.stored
+        response = stored or InferenceResponse()
         seconds = call.interval.start_ns / 1e9
         bill = self._bill(call.provider, call.model, response, seconds)
         is_total = _is_total(call.provider, response.reported)
@@ -95,9 +94,6 @@ class Bills:
         if isinstance(cost, Unpriced):
             return Bill(usage, unpriced=cost)
         return Bill(usage, cost)
-
-    def _unpriced(self, reason: Unpriced) -> Unpriced | None:
-        return None if self._prices.are_off else reason
 
 
 def total(bills: Iterable[Bill | None]) -> Bill:
