@@ -17,7 +17,7 @@ from llm_cache_otel import forks
 
 Work = Callable[[], None]
 
-_EXIT_TIMEOUT = 1.0
+_EXIT_TIMEOUT = 2.0
 
 
 class Later:
