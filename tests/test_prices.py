@@ -135,6 +135,7 @@ import sys, time
 from support.caller import Caller
 caller = Caller()
 assert "genai_prices" not in sys.modules, "importing us, and instrumenting, loads no prices"
+assert "httpx2" in sys.modules, "or openai would use it half made, in another thread"
 caller(1)
 """
 

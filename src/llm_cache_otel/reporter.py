@@ -24,7 +24,7 @@ from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.outcome import outcome_of
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices, PriceTable, import_beforehand
 from llm_cache_otel.later import later
 from llm_cache_otel.settings import Settings
 
@@ -43,6 +43,7 @@ class Reporter:
         self._inference_spans = InferenceSpans(settings.inference_spans)
         self._inventory = Inventory(self.guard)
         self.route = Route(tracer_provider, meter_provider, settings.exit_timeout, self._inventory)
+        import_beforehand()
         prices = Prices(settings.prices, settings.model_aliases, PriceTable(settings.price_table))
         self._bills = Bills(prices, self._dropped_count)
         self._once = Once()

@@ -1,12 +1,16 @@
 """What an inference costs, from the price table of genai-prices or from rates of the user's own.
 
-https://github.com/pydantic/genai-prices; its import takes a third of a second and 16 MB, so it is loaded when
-something is first priced, and `is_loaded` says whether that is still to come.
+https://github.com/pydantic/genai-prices; its import takes up to half a second and 16 MB, so it is loaded when
+something is first priced, and `is_loaded` says whether that is still to come. But it imports httpx2, and
+openai's SDK uses whatever stands under that name in `sys.modules`, half made or not: so that is imported
+beforehand, by whoever imports or instruments, and never beside a call.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
@@ -84,6 +88,16 @@ def _context(response: InferenceResponse) -> Iterator[tuple[str, str]]:
         yield ("processing", "batch") if tier == "batch" else ("service_tier", tier.lower())
     if isinstance(reported.get("speed"), str):
         yield "speed", reported["speed"].lower()
+
+
+def import_beforehand() -> None:
+    """What must not be imported while another thread calls openai's SDK: a few milliseconds beside that."""
+    with suppress(ImportError):
+        import httpx2  # noqa: F401
+
+
+if "openai" in sys.modules:
+    import_beforehand()
 
 
 class _Table:
