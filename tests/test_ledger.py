@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import instructor
 import pytest
 from instructor.cache import AutoCache
 from support.models import DictCache, User
@@ -92,7 +93,7 @@ CALLS_OF_EACH = 75
 def test_a_thousand_mixed_calls_with_failures_and_retries(
     name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
 ) -> None:
-    """Hits, misses, answers that do not validate and are asked for again, and errors: 1,050 in all."""
+    """Hits, misses, streams, answers that are asked for again, and errors: 1,200 in all."""
     seller, dice = SELLERS[name], random.Random(name)
     cache = DictCache()
 
@@ -105,10 +106,12 @@ def test_a_thousand_mixed_calls_with_failures_and_retries(
                 bank.cues.clear()
                 bank.cues.add(*cues)
                 question = f"question {dice.randrange(30)}?"
+                streamed = seller.streams and not cues and dice.random() < 0.3
+                way = dice.choice([*seller.ways]) if streamed else "create"
                 failing = contextlib.suppress(Exception) if cues else contextlib.nullcontext()
                 more = {"cache": cache, "max_retries": 2}
                 with failing:
-                    await ask(client, seller, "create", manual, question, **more)
+                    await ask(client, seller, way, manual, question, **more)
 
     asyncio.run(run())
     counted = Counted(recording)
@@ -210,3 +213,28 @@ def test_what_a_broken_stream_reports_before_its_end_is_no_bill(
     assert not counted.tokens("input_tokens")
     assert not counted.sums["llm_cache.spent.cost"]
     assert counted.sums["llm_cache.unpriced.requests"] == 1
+
+
+@SYNC_AND_ASYNC
+def test_anthropic_as_it_is_patched_by_hand(
+    asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """As documented; Instructor 1.17 raises of it unless the provider is named too."""
+    seller = SELLERS["anthropic"]
+
+    async def run() -> None:
+        async with selling(seller, bank.url, asynchronous) as client:
+            sdk = client.client
+            mode = instructor.Mode.ANTHROPIC_TOOLS
+            create = instructor.patch(
+                create=sdk.messages.create, mode=mode, provider=instructor.Provider.ANTHROPIC
+            )
+            kind = instructor.AsyncInstructor if asynchronous else instructor.Instructor
+            by_hand = kind(client=sdk, create=create, mode=mode)
+            instrument(by_hand, **recording.providers)
+            for question in ("one?", "two?"):
+                await ask(by_hand, seller, "create", MANUAL, question)
+
+    asyncio.run(run())
+    assert bank.ledger.tokens[seller.model]["read"] > 0
+    agrees(Counted(recording), seller, bank)
