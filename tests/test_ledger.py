@@ -225,7 +225,7 @@ def test_anthropic_as_it_is_patched_by_hand(
     async def run() -> None:
         async with selling(seller, bank.url, asynchronous) as client:
             sdk = client.client
-            mode = instructor.Mode.ANTHROPIC_TOOLS
+            mode = instructor.Mode.TOOLS
             create = instructor.patch(
                 create=sdk.messages.create, mode=mode, provider=instructor.Provider.ANTHROPIC
             )

@@ -18,6 +18,8 @@ from llm_cache_otel.observe.reported import latest, read, reported_usage
 _PROVIDER_OF_CLIENT_CLASS = {
     "AzureOpenAI": "azure.ai.openai",
     "AsyncAzureOpenAI": "azure.ai.openai",
+    "Anthropic": "anthropic",  # which Instructor(client=..., create=...) takes for OpenAI's
+    "AsyncAnthropic": "anthropic",
     "AnthropicBedrock": "aws.bedrock",
     "AsyncAnthropicBedrock": "aws.bedrock",
     "AnthropicVertex": "gcp.vertex_ai",
@@ -63,10 +65,6 @@ def provider_name(instructor_name: str | None, client: Any, function: Any) -> st
     for kind in type(client).__mro__:
         if kind.__name__ in _PROVIDER_OF_CLIENT_CLASS:
             return _PROVIDER_OF_CLIENT_CLASS[kind.__name__]
-        if (
-            _module(kind) == "anthropic"
-        ):  # which Instructor(client=..., create=...) takes for OpenAI's
-            return "anthropic"
     if client is None and _module(function) == "litellm":
         return "litellm"
     if instructor_name == "genai":
