@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import os
 from collections.abc import Callable
@@ -144,7 +146,11 @@ async def close(client: Any) -> None:
     sdk = getattr(client, "client", client) if isinstance(client, instructor.Instructor) else client
     if sdk is None:
         import litellm
+        from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
+        # Cancelled while it logs, as the loop's end would, its worker can go on for ever.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), 5)
         await litellm.close_litellm_async_clients()
         return
     closers = [getattr(sdk, "close", None), getattr(getattr(sdk, "aio", None), "aclose", None)]
