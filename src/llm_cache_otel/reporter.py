@@ -96,6 +96,9 @@ class Reporter:
     def digest(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()
 
+    def knows(self, digest: str) -> bool:
+        return self._bills.knows(digest)
+
     def watch_size(
         self,
         cache: weakref.ref[object],

@@ -29,14 +29,15 @@ class Bills:
         self._on_dropped = on_dropped
         self._stored = StoredCalls()
 
+    def knows(self, digest: str) -> bool:
+        return self._stored.get(digest) is not None
+
     def must_load(self, call: CallFacts) -> bool:
         """Whether the price table would have to be loaded for this call, which takes its time."""
         if self._prices.is_loaded or self._prices.are_off:
             return False
         digest = _digest(call)
-        return bool(call.attempts) or (
-            _is_hit(call) and (digest is None or self._stored.get(digest) is None)
-        )
+        return bool(call.attempts) or (_is_hit(call) and (digest is None or not self.knows(digest)))
 
     def of_attempts(self, call: CallFacts) -> tuple[Bill | None, ...]:
         """One for each attempt; `None` for one that failed before there was any answer."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_cache_otel.facts import (
     BackendFacts,
+    InferenceResponse,
     Interval,
     LookupFacts,
     Opening,
@@ -76,8 +77,9 @@ class Lookup(_CacheStep):
 
     def _finish(self, found: Any, error: BaseException | None) -> None:
         stored = None
-        with self._call.guard("stored response"):
-            stored = sdk.inference_response(getattr(found, "_raw_response", None))
+        if found is not None:
+            with self._call.guard("stored response"):
+                stored = self._stored_with(found)
         self._call.lookup = LookupFacts(
             interval=Interval(self._start_ns, self._end_ns),
             hit=found is not None,
@@ -86,6 +88,13 @@ class Lookup(_CacheStep):
             error_type=None if error is None else error_type(error),
             scope=self._scope,
         )
+
+    def _stored_with(self, found: Any) -> InferenceResponse | None:
+        """What an entry keeps of its response, unless what it took is known: a hit should cost little."""
+        key = self._call.key
+        if key is not None and key.digest is not None and self._call.reporter.knows(key.digest):
+            return None
+        return sdk.inference_response(getattr(found, "_raw_response", None))
 
 
 class Store(_CacheStep):
