@@ -12,7 +12,6 @@ from support.stage import Stage
 
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
-from llm_cache_otel.interpret.prices import Prices, PriceTable
 
 # The neighbours want newer versions of everything than the oldest that we go with.
 collect_ignore = [] if find_spec("opentelemetry.instrumentation.openai_v2") else ["test_company.py"]
@@ -26,12 +25,6 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the network wh
 def simulated_provider() -> Iterator[SimulatedProvider]:
     with SimulatedProvider() as provider:
         yield provider
-
-
-@pytest.fixture(scope="session", autouse=True)
-def prices() -> None:
-    """Loaded before anything is priced, or else the first call would be told later."""
-    Prices({}, {}, PriceTable.BUNDLED).load()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from support.payloads import CREATED, PAYLOADS, Payload
 
 from llm_cache_otel import Rates
-from llm_cache_otel.emit.bill_metrics import signed
 from llm_cache_otel.facts import Cost, InferenceResponse, Unpriced, Usage
 from llm_cache_otel.interpret.prices import Inference, Prices, PriceTable, inference_of
 from llm_cache_otel.interpret.usage import usage_of
@@ -174,7 +173,7 @@ def test_spent_and_saved_without_the_premium_is_the_price_without_a_cache(
     assert usage.output is not None
     without = Decimal(rates.input) * usage.input + Decimal(rates.output) * usage.output
     assert cost.spent + cost.saved - cost.premium == without / 1_000_000
-    saved, premium = signed(cost)
+    saved, premium = cost.apart()
     assert saved >= 0
     assert premium >= 0
     assert saved - premium == cost.saved - cost.premium
@@ -235,6 +234,17 @@ def test_own_rates_go_before_the_table_and_aliases_lead_to_either() -> None:
 )
 def test_what_is_unknown_has_no_price(provider: str | None, model: str) -> None:
     assert priced(TABLE, model, provider=provider) is Unpriced.UNKNOWN_MODEL
+
+
+def test_the_hosts_own_decimals_change_nothing() -> None:
+    usage = Usage(input=123_457, output=7, cache_read=111_111)
+    inference = Inference("openai", ("gpt-4o",), usage, CREATED)
+    exact = TABLE.cost_of(inference)
+    assert isinstance(exact, Cost)
+    with localcontext(Context(prec=2, traps=[Inexact])):
+        fresh = Prices({}, {}, PriceTable.BUNDLED).cost_of(inference)
+        assert isinstance(fresh, Cost)
+        assert (fresh, (fresh + fresh).apart()) == (exact, (exact + exact).apart())
 
 
 def test_half_a_usage_has_no_price() -> None:

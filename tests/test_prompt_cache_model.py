@@ -47,6 +47,8 @@ def test_what_nobody_reads_is_forgotten_and_a_read_keeps_it() -> None:
     clock = Clock()
     cache = PromptCache(clock)
     automatic(cache, LONG)
+    for letter in "abc":
+        automatic(cache, letter * len(LONG))
     for _ in range(3):
         clock.seconds += 299
         assert automatic(cache, LONG).read == 1920

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import Enum, StrEnum
 from typing import Any, Protocol
 
@@ -312,6 +312,12 @@ class CallFacts:
     scope: Scope | None = None
 
 
+EXACT = Context(prec=60)
+"""For dollars, whatever the host has set for decimals of its own."""
+
+_NOTHING = Decimal(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """USD. `spent + saved - premium` is what it would have cost without the provider's prompt cache.
@@ -321,12 +327,22 @@ class Cost:
     """
 
     spent: Decimal
-    saved: Decimal = Decimal(0)
-    premium: Decimal = Decimal(0)
+    saved: Decimal = _NOTHING
+    premium: Decimal = _NOTHING
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
-            self.spent + other.spent, self.saved + other.saved, self.premium + other.premium
+            EXACT.add(self.spent, other.spent),
+            EXACT.add(self.saved, other.saved),
+            EXACT.add(self.premium, other.premium),
+        )
+
+    def apart(self) -> tuple[Decimal, Decimal]:
+        """What was saved and what was paid more, neither negative: such a part belongs to the other."""
+        saved, premium = self.saved, self.premium
+        return (
+            EXACT.add(max(saved, _NOTHING), max(EXACT.minus(premium), _NOTHING)),
+            EXACT.add(max(premium, _NOTHING), max(EXACT.minus(saved), _NOTHING)),
         )
 
 

@@ -18,6 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from llm_cache_otel.interpret.prices import Prices, PriceTable
+
 _INSTRUMENTS = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableGauge)
 _VARIES = {
     "llm_cache.key.duration": "<seconds>",
@@ -47,6 +49,8 @@ class Recording:
     """Providers that keep what they are given. Metrics are deltas: each `points()` drains them."""
 
     def __init__(self) -> None:
+        # Or the first call would be told later.
+        Prices({}, {}, PriceTable.BUNDLED).load()
         self.exporter = InMemorySpanExporter()
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))

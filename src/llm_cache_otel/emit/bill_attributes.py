@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from decimal import Decimal
 
 from opentelemetry.util.types import AttributeValue
 
 from llm_cache_otel.emit import names
-from llm_cache_otel.emit.bill_metrics import signed
 from llm_cache_otel.facts import Bill, Verdict
 
 MaybeAttributes = dict[str, AttributeValue | None]
@@ -33,12 +32,11 @@ def cost_attributes(bills: Sequence[Bill]) -> MaybeAttributes:
     costs = [bill.cost for bill in bills if bill.cost is not None]
     if not costs or len(costs) < len(bills):
         return {}
-    spent = sum((cost.spent for cost in costs[1:]), costs[0].spent)
-    saved, premium = (sum(each, Decimal(0)) for each in zip(*map(signed, costs), strict=True))
+    saved, premium = zip(*(cost.apart() for cost in costs), strict=True)
     return {
-        names.SPENT_COST: float(spent),
-        names.SAVED_COST: float(saved) if saved else None,
-        names.WRITE_PREMIUM_COST: float(premium) if premium else None,
+        names.SPENT_COST: math.fsum(cost.spent for cost in costs),
+        names.SAVED_COST: math.fsum(saved) or None,
+        names.WRITE_PREMIUM_COST: math.fsum(premium) or None,
     }
 
 

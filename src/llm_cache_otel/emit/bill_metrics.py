@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from llm_cache_otel.emit import names
-from llm_cache_otel.facts import Bill, Cost, Unpriced, Usage
+from llm_cache_otel.facts import Bill, Unpriced, Usage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -69,7 +68,7 @@ class BillMetrics:
         layer = {**whose, names.LAYER: "prompt"}
         if bill.cost is not None:
             self._spent.add(float(bill.cost.spent), whose, context)
-            saved, premium = signed(bill.cost)
+            saved, premium = bill.cost.apart()
             if saved:
                 self._saved.add(float(saved), layer, context)
             if premium:
@@ -98,11 +97,3 @@ class BillMetrics:
         if reason is not None:
             labels = {name: value for name, value in whose.items() if name != names.NAME}
             self._unpriced.add(1, {**labels, names.UNPRICED_REASON: reason.value}, context)
-
-
-def signed(cost: Cost) -> tuple[Decimal, Decimal]:
-    """What was saved and what was paid more, neither of them negative."""
-    zero = Decimal(0)
-    saved = max(cost.saved, zero) + max(-cost.premium, zero)
-    premium = max(cost.premium, zero) + max(-cost.saved, zero)
-    return saved, premium

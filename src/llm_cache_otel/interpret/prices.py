@@ -9,17 +9,18 @@ beforehand, by whoever imports or instruments, and never beside a call.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Cost, InferenceResponse, Unpriced, Usage
+from llm_cache_otel.facts import EXACT, Cost, InferenceResponse, Unpriced, Usage
 from llm_cache_otel.interpret.rates import Rates
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ _PROVIDERS: Mapping[str, str] = {
     "x_ai": "x-ai",
 }
 """Ids of genai-prices, where `gen_ai.provider.name` is another."""
-
-_EXACT = Context(prec=60)
-"""Whatever the host has set for its own decimals."""
 
 _MOST_REMEMBERED = 4096
 
@@ -105,7 +103,21 @@ class _Table:
 
     def __init__(self) -> None:
         self._lock = forks.lock()
+        self._is_held = False
         self.is_loaded = False
+        forks.pause_for_forks(self)
+
+    def pause(self, deadline: float) -> bool:
+        """Let an import end before this process forks, or a child would wait for it for ever."""
+        self._is_held = self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        return self._is_held
+
+    def resume(self) -> None:
+        if self._is_held:
+            self._lock.release()
+
+    def end(self) -> None:
+        forks.pause_for_forks(self)
 
     def load(self) -> None:
         with self._lock:
@@ -168,7 +180,7 @@ class Prices:
     def _computed(self, inference: Inference, _table_of: datetime) -> Cost | Unpriced:
         if inference.usage.input is None or inference.usage.output is None:
             return Unpriced.NO_USAGE
-        with localcontext(_EXACT):
+        with localcontext(EXACT):
             price = self._price(inference)
             if price is None:
                 return Unpriced.UNKNOWN_MODEL

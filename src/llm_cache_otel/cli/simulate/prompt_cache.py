@@ -76,7 +76,7 @@ class PromptCache:
         prompt = "".join(block.text for block in blocks)
         total = tokens(len(prompt))
         with self._lock:
-            alive = [key for key in self._prompts if key[0] == space and self._is_kept(key)]
+            alive = [key for key in [*self._prompts] if key[0] == space and self._is_kept(key)]
             shared = {key: _shared(key[1], prompt) // CHARACTERS_PER_TOKEN for key in alive}
             longest = max(shared.values(), default=0)
             read = min(longest, total) // granularity * granularity
