@@ -472,23 +472,6 @@ def test_what_another_thread_is_importing_is_waited_for(
     client.client.close()
 
 
-def test_a_hit_of_what_can_not_be_found_is_told_too(
-    provider: SimulatedProvider,
-    observe: Callable[..., None],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(seams, "UNDER_WAY", 0.0)
-    client = make("instructor.patch(client)", provider)
-    cache = AutoCache()
-    client.chat.completions.create(**request_for("from_openai", cache))
-    observe()
-    with caplog.at_level(logging.WARNING, "llm_cache_otel"):
-        client.chat.completions.create(**request_for("from_openai", cache))
-    assert caplog.text.count("went by unobserved") == 1
-    client.close()
-
-
 def test_a_call_that_is_under_way_is_not_missed(
     provider: SimulatedProvider,
     recording: Recording,

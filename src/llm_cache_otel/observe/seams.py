@@ -45,10 +45,7 @@ def _key(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs)
 
 def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
     call = current_call.get()
-    if call is None:
-        seams.missed()
-        return wrapped(*args, **kwargs)
-    if not args:
+    if call is None or not args:
         return wrapped(*args, **kwargs)
     with Observing(call.guard, "lookup", lambda: Lookup(call, *args[2:3])) as seen:
         found = wrapped(*_tapped(seen, args), **kwargs)
