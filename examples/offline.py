@@ -1,4 +1,4 @@
-"""Lets the examples run without a key: against a simulated provider, unless OPENAI_API_KEY is set."""
+"""Lets the examples run without a key: against a simulated provider, unless there is one for the real one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,32 @@ _PORT = 8765  # a steady address: the provider's address is part of Instructor's
 
 @contextmanager
 def openai_or_simulated() -> Iterator[None]:
-    """While open, OpenAI clients find a provider: the real one if there is a key for it."""
-    if os.environ.get("OPENAI_API_KEY"):
+    """While open, OpenAI clients find a provider: the real one if OPENAI_API_KEY is set."""
+    with _or_simulated("OPENAI", path="/v1"):
+        yield
+
+
+@contextmanager
+def anthropic_or_simulated() -> Iterator[None]:
+    """Likewise for Anthropic, with ANTHROPIC_API_KEY."""
+    with _or_simulated("ANTHROPIC"):
+        yield
+
+
+@contextmanager
+def _or_simulated(name: str, path: str = "") -> Iterator[None]:
+    key, address = f"{name}_API_KEY", f"{name}_BASE_URL"
+    if os.environ.get(key):
         yield
         return
     with _simulated_provider() as provider:
-        print(
-            "No OPENAI_API_KEY is set: a simulated provider answers, with values that are made up."
-        )
-        os.environ["OPENAI_API_KEY"] = "simulated"
-        os.environ["OPENAI_BASE_URL"] = provider.openai_url
+        print(f"No {key} is set: a simulated provider answers, with values that are made up.")
+        os.environ[key] = "simulated"
+        os.environ[address] = provider.url + path
         try:
             yield
         finally:
-            del os.environ["OPENAI_API_KEY"], os.environ["OPENAI_BASE_URL"]
+            del os.environ[key], os.environ[address]
 
 
 def _simulated_provider() -> SimulatedProvider:
@@ -37,7 +49,7 @@ def _simulated_provider() -> SimulatedProvider:
     except ModuleNotFoundError as error:
         raise SystemExit(
             f"The simulated provider needs {error.name} as well: from the clone, "
-            "pip install -c constraints.txt '.[cli]', or else set OPENAI_API_KEY."
+            "pip install -c constraints.txt '.[cli]', or else set a key."
         ) from None
     try:
         return SimulatedProvider(latency=0.2, port=_PORT)

@@ -18,7 +18,7 @@ def run(name: str, receiver: OtlpReceiver, **environment: str) -> None:
     kept = {
         variable: value
         for variable, value in os.environ.items()
-        if not variable.startswith(("OTEL_", "OPENAI_"))
+        if not variable.startswith(("OTEL_", "OPENAI_", "ANTHROPIC_"))
     }
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_endpoint}
     done = subprocess.run(
@@ -62,4 +62,25 @@ def test_shared_redis(tmp_path: Path) -> None:
 
 def test_every_example_is_run_here() -> None:
     tested = {"quickstart.py", "quickstart_async.py", "shared_redis.py"}
+    tested |= {"openai_prompt_caching.py", "anthropic_prompt_caching.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested | {"offline.py"}
+
+
+def saved_by_the_prompt_cache(receiver: OtlpReceiver) -> float:
+    return receiver.metrics().total(
+        "llm_cache.saved.cost", {"llm_cache.layer": "prompt", "llm_cache.name": "contracts"}
+    )
+
+
+def test_openai_prompt_caching() -> None:
+    with OtlpReceiver() as receiver:
+        run("openai_prompt_caching.py", receiver)
+        assert saved_by_the_prompt_cache(receiver) > 0
+        assert receiver.metrics().total("llm_cache.write_premium.cost") == 0
+
+
+def test_anthropic_prompt_caching() -> None:
+    with OtlpReceiver() as receiver:
+        run("anthropic_prompt_caching.py", receiver)
+        saved = saved_by_the_prompt_cache(receiver)
+        assert saved > receiver.metrics().total("llm_cache.write_premium.cost") > 0

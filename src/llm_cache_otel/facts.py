@@ -7,10 +7,12 @@ Unix epoch; within one call they never step back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from decimal import Context, Decimal
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Scope(Protocol):
@@ -52,6 +54,13 @@ class ErrorReason(StrEnum):
 
 
 Reason = BypassReason | ErrorReason
+
+
+class Unpriced(StrEnum):
+    """Why no dollars are shown (`llm_cache.unpriced.reason`)."""
+
+    UNKNOWN_MODEL = "unknown_model"
+    NO_USAGE = "no_usage"
 
 
 class Operation(StrEnum):
@@ -128,13 +137,55 @@ class InferenceRequest:
     settings: Mapping[str, float | int] = field(default_factory=dict[str, "float | int"])
 
 
+Reported = Mapping[str, Any]
+"""A provider's report of its tokens, under its own names: numbers, short words, and what holds these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, in the GenAI conventions' terms. `None` is what was not reported, which is never zero.
+
+    `input` includes what was read from the provider's prompt cache and written to it, `output` includes
+    `reasoning`, `cache_write` includes `cache_write_1h`, and what is of sound is part of the rest.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    cache_read_audio: int | None = None
+
+    def counts(self) -> dict[str, int]:
+        """What was reported, by the names above."""
+        return {
+            each.name: count
+            for each in fields(self)
+            if (count := getattr(self, each.name)) is not None
+        }
+
+    def __add__(self, other: Usage) -> Usage:
+        counts = Counter(self.counts())
+        counts.update(other.counts())
+        return Usage(**counts)
+
+
 @dataclass(frozen=True, slots=True)
 class InferenceResponse:
-    """What a provider's answer says of itself; `None` or empty where it does not."""
+    """What a provider's answer says of itself; `None` or empty where it does not.
+
+    `created` is when, in seconds since the Unix epoch; `service_tier` what it was processed as.
+    """
 
     model: str | None = None
     id: str | None = None
     finish_reasons: tuple[str, ...] = ()
+    reported: Reported | None = None
+    service_tier: str | None = None
+    created: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +247,14 @@ class BackendFacts:
 class LookupFacts:
     """Instructor's whole lookup: the key, `get`, and the entry read back into a model.
 
-    `error_type` without an error in `get` means that the stored entry did not validate.
+    `error_type` without an error in `get` means that the stored entry did not validate. `stored` is what the
+    entry keeps of the response that it was made from.
     """
 
     interval: Interval
     hit: bool
     get: BackendFacts | None
+    stored: InferenceResponse | None = None
     error_type: str | None = None
     scope: Scope | None = None
 
@@ -259,10 +312,63 @@ class CallFacts:
     scope: Scope | None = None
 
 
+EXACT = Context(prec=60)
+"""For dollars, whatever the host has set for decimals of its own."""
+
+_NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD. `spent + saved - premium` is what it would have cost without the provider's prompt cache.
+
+    `saved` is what reads from it were cheaper than plain input, `premium` what writes to it were dearer;
+    either can be negative.
+    """
+
+    spent: Decimal
+    saved: Decimal = _NOTHING
+    premium: Decimal = _NOTHING
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            EXACT.add(self.spent, other.spent),
+            EXACT.add(self.saved, other.saved),
+            EXACT.add(self.premium, other.premium),
+        )
+
+    def apart(self) -> tuple[Decimal, Decimal]:
+        """What was saved and what was paid more, neither negative: such a part belongs to the other."""
+        saved, premium = self.saved, self.premium
+        return (
+            EXACT.add(max(saved, _NOTHING), max(EXACT.minus(premium), _NOTHING)),
+            EXACT.add(max(premium, _NOTHING), max(EXACT.minus(saved), _NOTHING)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one or several inferences took, and cost; `None` for what is not known.
+
+    `is_least` where there may have been more.
+    """
+
+    usage: Usage | None = None
+    cost: Cost | None = None
+    unpriced: Unpriced | None = None
+    is_least: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a call's facts mean: `None` for what can't be told. `saved_duration` is in seconds."""
+    """What a call's facts mean: `None` for what can't be told.
+
+    `saved_duration` is in seconds, `saved` what the call that a hit repeats took, and `bills` what each
+    attempt did, `None` for one that failed before there was any answer.
+    """
 
     outcome: Outcome | None
     reason: Reason | None = None
     saved_duration: float | None = None
+    saved: Bill | None = None
+    bills: tuple[Bill | None, ...] = ()

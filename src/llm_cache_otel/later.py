@@ -1,4 +1,4 @@
-"""Says later what a finalizer finds out now.
+"""Says later what can't be said now: what a finalizer finds out, and what prices have to be loaded for.
 
 A garbage collection can strike while this very thread holds one of the OpenTelemetry SDK's locks, and the
 streams and coroutines that it drops would wait for that lock for ever. A `SimpleQueue` can be put into
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -17,7 +18,7 @@ from llm_cache_otel import forks
 
 Work = Callable[[], None]
 
-_EXIT_TIMEOUT = 1.0
+_EXIT_TIMEOUT = 2.0
 
 
 class Later:
@@ -27,6 +28,7 @@ class Later:
         self._lock = forks.rlock()
         self._queue: SimpleQueue[Work] = SimpleQueue()
         self._generation: int | None = None
+        self._at_exit: list[Work] = []
 
     def ready(self) -> None:
         """Make sure that this process has the thread; a forked child has lost its parent's."""
@@ -36,7 +38,10 @@ class Later:
             if self._generation == forks.generation:
                 return
             if self._generation is None:
-                atexit.register(self.wait, _EXIT_TIMEOUT)
+                atexit.register(self._exit)
+            elif "multiprocessing.util" in sys.modules:
+                # A forked child of multiprocessing skips atexit before Python 3.13.
+                sys.modules["multiprocessing.util"].Finalize(None, self._exit, exitpriority=-100)
             queue: SimpleQueue[Work] = SimpleQueue()
             thread = threading.Thread(
                 target=self._run, args=(queue,), name="llm_cache_otel-later", daemon=True
@@ -55,6 +60,15 @@ class Later:
         done = threading.Event()
         self._queue.put(done.set)
         return done.wait(timeout)
+
+    def at_exit(self, work: Work) -> None:
+        """Have `work` done when the process exits and what was put before is done."""
+        self._at_exit.append(work)
+
+    def _exit(self) -> None:
+        self.wait(_EXIT_TIMEOUT)
+        for work in self._at_exit:  # which what was put may have added to
+            work()
 
     @staticmethod
     def _run(queue: SimpleQueue[Work]) -> None:

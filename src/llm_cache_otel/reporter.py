@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -21,8 +22,9 @@ from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Scope, Verdict
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for
+from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.outcome import outcome_of
-from llm_cache_otel.interpret.saved_duration import StoringDurations
+from llm_cache_otel.interpret.prices import Prices, PriceTable, import_beforehand
 from llm_cache_otel.later import later
 from llm_cache_otel.settings import Settings
 
@@ -41,7 +43,9 @@ class Reporter:
         self._inference_spans = InferenceSpans(settings.inference_spans)
         self._inventory = Inventory(self.guard)
         self.route = Route(tracer_provider, meter_provider, settings.exit_timeout, self._inventory)
-        self._storing_durations = StoringDurations()
+        import_beforehand()
+        prices = Prices(settings.prices, settings.model_aliases, PriceTable(settings.price_table))
+        self._bills = Bills(prices, self._dropped_count)
         self._once = Once()
 
     def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
@@ -68,9 +72,16 @@ class Reporter:
             )
 
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
-        if dropped:
-            later.put(lambda: self._finished_later(facts))
-            return
+        if dropped or (isinstance(facts, CallFacts) and self._bills.must_load(facts)):
+            later.put(lambda: self._say_later(facts))
+        else:
+            self._say(facts)
+
+    def _say_later(self, facts: CallFacts | BackendFacts) -> None:
+        with self.guard("later"):
+            self._say(facts)
+
+    def _say(self, facts: CallFacts | BackendFacts) -> None:
         signals = self._signals_of(facts.scope)
         if not signals.are_ours:
             return  # it began in the process that this one was forked from, which says it
@@ -79,15 +90,14 @@ class Reporter:
         else:
             self._call_finished(facts, signals)
 
-    def _finished_later(self, facts: CallFacts | BackendFacts) -> None:
-        with self.guard("later"):
-            self.finished(facts)
-
     def _signals_of(self, scope: Scope | None) -> Signals:
         return scope.signals if isinstance(scope, SpanScope) else self.route.signals()
 
     def digest(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()
+
+    def knows(self, digest: str) -> bool:
+        return self._bills.knows(digest)
 
     def watch_size(
         self,
@@ -122,8 +132,21 @@ class Reporter:
 
     def _verdict(self, call: CallFacts) -> Verdict:
         outcome, reason = outcome_of(call)
-        saved = self._storing_durations.saved_by(call, outcome)
-        return Verdict(outcome, reason, saved_duration=saved)
+        verdict = Verdict(outcome, reason)
+        with self.guard("bills"):
+            bills = self._bills.of_attempts(call)
+            verdict = replace(verdict, bills=bills)
+            stored = self._bills.saved_by(call, outcome, bills)
+            if stored is not None:
+                verdict = replace(
+                    verdict,
+                    saved=stored.bill,
+                    saved_duration=stored.saved_by(call.interval.seconds),
+                )
+        return verdict
+
+    def _dropped_count(self, name: str) -> None:
+        self.route.signals().metrics.count_error("usage", f"impossible {name}")
 
     def _advise(self, call: CallFacts, verdict: Verdict) -> None:
         advice = advice_for(call, verdict)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from llm_cache_otel.emit.company import InferenceSpans
 from llm_cache_otel.emit.log import logger
+from llm_cache_otel.interpret.prices import PriceTable
+from llm_cache_otel.interpret.rates import Rates
 
 _PREFIX = "LLM_CACHE_OTEL_"
 _T = TypeVar("_T")
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 _process_salt = secrets.token_hex(16)
 
@@ -45,6 +51,50 @@ def _checked_inference_spans(value: Any) -> InferenceSpans:
         raise ValueError("must be 'auto', 'always' or 'never'") from None
 
 
+def _checked_table(value: Any) -> PriceTable:
+    try:
+        return PriceTable(str(value).lower())
+    except ValueError:
+        raise ValueError("must be 'bundled', 'updated' or 'off'") from None
+
+
+def _checked_prices(value: Any) -> Mapping[str, Rates]:
+    prices: dict[str, Rates] = {}
+    for model, rates in _named(value, "Rates").items():
+        try:
+            prices[model] = Rates(**rates) if isinstance(rates, Mapping) else rates
+        except TypeError:
+            names = ", ".join(Rates.__dataclass_fields__)
+            raise ValueError(
+                f"must say input and output of {model!r}, and no more than {names}"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"is wrong of {model!r}: {error}") from None
+        if not isinstance(prices[model], Rates):
+            raise ValueError(f"must have Rates(...) of {model!r}")  # noqa: TRY004  of an argument
+    return MappingProxyType(prices)
+
+
+def _checked_aliases(value: Any) -> Mapping[str, str]:
+    aliases = _named(value, "a model's name")
+    for name, model in aliases.items():
+        if not isinstance(model, str) or not model:
+            raise ValueError(f"must have a model's name for {name!r}")
+    return MappingProxyType(dict(aliases))
+
+
+def _named(value: Any, what: str) -> Mapping[str, Any]:
+    """A mapping, or the JSON of one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"must be a mapping from models' names to {what}")
+    return value
+
+
 @dataclass(frozen=True)
 class Settings:
     """How llm-cache-otel behaves. Every setting is an argument, or an environment variable.
@@ -58,6 +108,15 @@ class Settings:
         inference_spans: who tells the call of the provider, with a span and GenAI metrics
             (`LLM_CACHE_OTEL_INFERENCE_SPANS`). `"auto"`, the default: we do, unless another
             instrumentation is found to do it. `"always"`: we do. `"never"`: we do not.
+        prices: what models cost, by the name that is requested or answered, before any table:
+            `{"my-model": Rates(input="0.40", output="1.60", cache_read="0.10")}`, in USD per million
+            tokens (`LLM_CACHE_OTEL_PRICES`, in JSON: `{"my-model": {"input": 0.4, "output": 1.6}}`).
+        model_aliases: for names that no table knows, such as an Azure deployment's, the model to take the
+            price of: `{"my-deployment": "gpt-4.1-mini"}`, or `"openai/gpt-4.1-mini"` where it is another
+            provider's (`LLM_CACHE_OTEL_MODEL_ALIASES`, in JSON).
+        price_table: `"bundled"`, the default: the prices that came with the package genai-prices, without
+            any network. `"updated"`: from GitHub, every hour, by genai-prices' own thread. `"off"`: no
+            dollars at all (`LLM_CACHE_OTEL_PRICE_TABLE`).
 
     Raises:
         ValueError: an argument is out of range. A bad environment value warns and is ignored.
@@ -66,6 +125,9 @@ class Settings:
     digest_salt: str = field(default="", repr=False)
     exit_timeout: float = -1.0
     inference_spans: str = ""
+    prices: Mapping[str, Rates] = field(default_factory=dict, hash=False)
+    model_aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    price_table: str = ""
 
     def __init__(
         self,
@@ -73,6 +135,9 @@ class Settings:
         digest_salt: str | None = None,
         exit_timeout: float | None = None,
         inference_spans: str | None = None,
+        prices: Mapping[str, Rates] | None = None,
+        model_aliases: Mapping[str, str] | None = None,
+        price_table: str | None = None,
     ) -> None:
         environment = os.environ
         self._set("digest_salt", digest_salt, _checked_salt, _process_salt, environment)
@@ -84,6 +149,9 @@ class Settings:
             InferenceSpans.AUTO,
             environment,
         )
+        self._set("prices", prices, _checked_prices, _NONE, environment)
+        self._set("model_aliases", model_aliases, _checked_aliases, _NONE, environment)
+        self._set("price_table", price_table, _checked_table, PriceTable.BUNDLED, environment)
 
     def _set(
         self,

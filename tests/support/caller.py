@@ -16,6 +16,7 @@ import openai
 from instructor.cache import AutoCache
 
 from llm_cache_otel import instrument
+from llm_cache_otel.interpret.prices import Prices, PriceTable
 from support.models import DictCache, User
 
 MODEL = "gpt-4.1-mini"
@@ -73,6 +74,7 @@ def import_all() -> None:
         trace_exporter as http_trace_exporter,
     )
 
+    Prices({}, {}, PriceTable.BUNDLED).load()
     bare_client(alone=True, answer=answer).create(**request_for("nothing"))
     gc.freeze()  # or every child that exits takes a second to let go of all these modules
 

@@ -18,6 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from llm_cache_otel.interpret.prices import Prices, PriceTable
+
 _INSTRUMENTS = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableGauge)
 _VARIES = {
     "llm_cache.key.duration": "<seconds>",
@@ -26,6 +28,20 @@ _VARIES = {
     "server.port": "<port>",
     "gen_ai.response.id": "<id>",
     "llm_cache.entry.size": "<bytes>",  # varies with what the SDK's models dump
+    # And these with what Instructor makes of a schema; that it is nothing stays.
+    **dict.fromkeys(
+        (
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.output_tokens",
+            "gen_ai.client.inference.usage.input_tokens",
+            "gen_ai.client.inference.usage.output_tokens",
+            "llm_cache.saved.tokens.input",
+            "llm_cache.saved.tokens.output",
+            "llm_cache.saved.tokens",
+        ),
+        "<tokens>",
+    ),
+    **dict.fromkeys(("llm_cache.saved.cost", "llm_cache.spent.cost"), "<USD>"),
 }
 
 
@@ -33,6 +49,8 @@ class Recording:
     """Providers that keep what they are given. Metrics are deltas: each `points()` drains them."""
 
     def __init__(self) -> None:
+        # Or the first call would be told later.
+        Prices({}, {}, PriceTable.BUNDLED).load()
         self.exporter = InMemorySpanExporter()
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
@@ -86,7 +104,7 @@ class Recording:
     def points(self, *, gauges: bool = True) -> list[str]:
         """One line a data point: name, unit, kind, attributes, and the value where it does not vary."""
         lines: list[str] = []
-        for metric, point in self._points():
+        for metric, point in self.raw_points():
             if not gauges and type(metric.data).__name__ == "Gauge":
                 continue
             attributes = ", ".join(f"{key}={value}" for key, value in _steady(point.attributes))
@@ -99,14 +117,14 @@ class Recording:
     def sums(self, name: str, by: str) -> dict[Any, float]:
         """Values of one counter, or counts of one histogram, added up by one attribute."""
         totals: dict[Any, float] = {}
-        for metric, point in self._points():
+        for metric, point in self.raw_points():
             if metric.name == name:
                 value = point.count if hasattr(point, "count") else point.value
                 label = point.attributes.get(by)
                 totals[label] = totals.get(label, 0) + value
         return totals
 
-    def _points(self) -> list[tuple[Any, Any]]:
+    def raw_points(self) -> list[tuple[Any, Any]]:
         data = self.reader.get_metrics_data()
         if data is None:
             return []

@@ -126,6 +126,28 @@ def watch(
 
 
 @app.command(cls=_Command)
+def simulate_provider(
+    port: Annotated[
+        int,
+        typer.Option(metavar="PORT", min=0, max=65535, help="Where to serve; 0 finds a free port."),
+    ] = 8766,
+    latency: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, max=60, help="How long an answer takes."),
+    ] = 0.3,
+) -> None:
+    """Serve a simulated provider until Ctrl-C, for experiments without a key.
+
+    It speaks the wire formats of OpenAI, Anthropic, Gemini and Bedrock, and has a
+    prompt cache: what is read from it and written to it follows from the requests.
+    Answers are made up, to the schema that a request carries.
+    """
+    from llm_cache_otel.cli.simulate.serve import serve
+
+    raise typer.Exit(serve(port, latency))
+
+
+@app.command(cls=_Command)
 def doctor(
     timeout: Annotated[
         float,

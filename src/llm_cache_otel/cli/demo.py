@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -72,7 +73,9 @@ def _make(calls: int, environment: Mapping[str, str], console: Console) -> Done:
         cues = [_cue(request) for request in range(stages[0].prompts)]
         provider.cues.add(*cues)
         made = run_stages(stages, environment, console)
-        return Done(made, provider.ledger.requests, cues.count(_UNUSABLE_ANSWER))
+        ledger = provider.ledger
+        tokens = sum(ledger.tokens.values(), Counter())
+        return Done(made, ledger.requests, cues.count(_UNUSABLE_ANSWER), tokens)
 
 
 def _cue(request: int) -> Cue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -30,12 +30,13 @@ class Done:
     """What was done, as those who did it counted: the processes and the provider, not telemetry.
 
     `calls` were made, `requests` reached the provider, and `retries` of these were made because an
-    answer could not be used.
+    answer could not be used. `tokens` are what the provider would charge for, as its `Ledger` has them.
     """
 
     calls: int
     requests: int
     retries: int
+    tokens: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,19 @@ class Check:
 def checks_of(done: Done, metrics: ReceivedMetrics) -> list[Check]:
     hits = metrics.total(names.REQUESTS, {names.OUTCOME: Outcome.HIT.value})
     attempts = metrics.histogram(names.GEN_AI_OPERATION_DURATION).count
+    plain, read = done.tokens["plain"], done.tokens["read"]
     never_sent = done.calls - (done.requests - done.retries)
     return [
         Check("calls", done.calls, metrics.total(names.REQUESTS)),
         Check("provider requests, second attempts too", done.requests, attempts),
         Check("calls that needed none: hits", never_sent, hits),
+        Check("input tokens", read + plain, metrics.total(names.GEN_AI_INPUT_TOKENS)),
+        Check(
+            "of these read from the provider's prompt cache",
+            read,
+            metrics.total(names.GEN_AI_CACHE_READ_TOKENS),
+        ),
+        Check("output tokens", done.tokens["output"], metrics.total(names.GEN_AI_OUTPUT_TOKENS)),
     ]
 
 

@@ -29,6 +29,20 @@ MODEL = "openai/gpt-4.1-mini"
 
 _FLUSH_TIMEOUT = 5.0
 
+_GUIDE = (
+    "Read the facts out of the customer's review, as the guide of our house has it.\n"
+    + "".join(
+        f"{number}. Of the {part}: a review that praises it has five stars, one that returns it has one, and "
+        "whatever lies between is counted by the words that a careful reader would underline.\n"
+        for number, part in enumerate(
+            ("box", "lid", "handle", "cord", "plug", "switch", "lamp", "paint", "smell", "manual")
+            * 3,
+            1,
+        )
+    )
+)
+"""Longer than the 1,024 tokens from which on OpenAI caches what prompts begin with."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -55,7 +69,11 @@ def work(
         client.create(response_model=Review, messages=_messages(prompt))
         print(CALL, flush=True)
     for prompt in range(streamed):
-        for _ in client.create_partial(response_model=Review, messages=_messages(prompt)):
+        # Of a stream, OpenAI reports the tokens where it is asked to.
+        asked = {"include_usage": True}
+        for _ in client.create_partial(
+            response_model=Review, messages=_messages(prompt), stream_options=asked
+        ):
             pass
         print(CALL, flush=True)
     delivered = flush(_FLUSH_TIMEOUT)
@@ -94,7 +112,7 @@ def _prompts(calls: int, prompts: int) -> Iterator[int]:
 
 def _messages(prompt: int) -> list[ChatCompletionMessageParam]:
     return [
-        {"role": "system", "content": "Read the facts out of the customer's review."},
+        {"role": "system", "content": _GUIDE},
         {"role": "user", "content": f"Review number {prompt}: it arrived in time and works well."},
     ]
 

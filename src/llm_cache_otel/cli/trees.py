@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from llm_cache_otel.cli.received import ReceivedSpan
-from llm_cache_otel.cli.wording import duration, plain
+from llm_cache_otel.cli.wording import dollars, duration, plain
 from llm_cache_otel.emit import names
 from llm_cache_otel.facts import Outcome
 
@@ -31,10 +31,14 @@ _LONGEST_NAME = 40
 _SHOWN = (
     *(names.OUTCOME, names.REASON, names.BYPASS_PART, names.ERROR_TYPE, names.PARSE_ERROR_TYPE),
     *(names.HIT, names.BACKEND, names.NAME, names.KEY_DURATION, names.ENTRY_SIZE, names.TTL),
-    *(names.ATTEMPTS, names.SAVED_DURATION),
+    *(names.ATTEMPTS, names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
+    *(names.GEN_AI_USAGE_INPUT, names.GEN_AI_USAGE_CACHE_READ, names.GEN_AI_USAGE_OUTPUT),
+    names.SAVED_DURATION,
     *(names.GEN_AI_PROVIDER_NAME, names.GEN_AI_RESPONSE_MODEL),
 )
 """Attributes, the most telling first."""
+
+_COSTS = (names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST)
 
 _Children = Mapping[str | None, Sequence[ReceivedSpan]]
 
@@ -94,7 +98,7 @@ def _attributes(span: ReceivedSpan, said_below: Sequence[ReceivedSpan]) -> Text:
         value = span.attributes.get(name)
         if value is None or any(child.attributes.get(name) == value for child in said_below):
             continue
-        label = name.removeprefix("llm_cache.").removeprefix("gen_ai.")
+        label = name.removeprefix("llm_cache.").removeprefix("gen_ai.").removeprefix("usage.")
         written = _written(name, value)
         style = "red" if name == names.ERROR_TYPE else OUTCOME_STYLES.get(written, "")
         parts.append(Text.assemble((f"{label}=", "dim"), (written, style)))
@@ -105,6 +109,8 @@ def _written(name: str, value: Any) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case float() if name in _COSTS:
+            return dollars(value)
         case float() if name in (names.KEY_DURATION, names.SAVED_DURATION):
             return duration(value).replace(" ", "")  # a line is broken at any space
         case int() if name == names.ENTRY_SIZE:

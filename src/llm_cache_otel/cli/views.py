@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from llm_cache_otel.cli.money import money_rows
 from llm_cache_otel.cli.received import Attributes, Histogram, ReceivedMetrics, ReceivedSpan
 from llm_cache_otel.cli.trees import OUTCOME_STYLES, trace_trees
 from llm_cache_otel.cli.wording import duration, plain
@@ -110,6 +111,8 @@ def _totals(metrics: ReceivedMetrics) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     if metrics.matching(names.SAVED_DURATION):
         table.add_row("time saved by hits", duration(metrics.total(names.SAVED_DURATION)))
+    for label, value in money_rows(metrics):
+        table.add_row(label, value)
     for values in metrics.values(names.CAPACITY, names.BACKEND, names.NAME):
         where: Attributes = dict(zip((names.BACKEND, names.NAME), values, strict=True))
         entries, capacity = (

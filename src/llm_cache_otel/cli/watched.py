@@ -16,6 +16,7 @@ from llm_cache_otel.cli.received import (
 )
 from llm_cache_otel.cli.store import MOST_SPANS
 from llm_cache_otel.emit import names
+from llm_cache_otel.facts import Outcome
 
 _INSTANCE = "service.instance.id"
 _SERVICE = "service.name"
@@ -26,10 +27,23 @@ _BY = {
     names.KEY_DURATION: (),
     names.SAVED_DURATION: (),
     names.GEN_AI_OPERATION_DURATION: (names.GEN_AI_OPERATION_NAME, names.GEN_AI_REQUEST_MODEL),
+    names.SAVED_COST: (),
+    names.SPENT_COST: (),
+    names.WRITE_PREMIUM_COST: (),
+    names.GEN_AI_INPUT_TOKENS: (),
+    names.GEN_AI_CACHE_READ_TOKENS: (),
 }
 """The metrics that spans have the measurements of as well, and the attributes to tell by."""
 
-_COUNTERS = (names.REQUESTS, names.SAVED_DURATION)
+_COUNTERS = (
+    *(names.REQUESTS, names.SAVED_DURATION),
+    *(names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
+    *(names.GEN_AI_INPUT_TOKENS, names.GEN_AI_CACHE_READ_TOKENS),
+)
+_TOKENS = {
+    names.GEN_AI_USAGE_INPUT: names.GEN_AI_INPUT_TOKENS,
+    names.GEN_AI_USAGE_CACHE_READ: names.GEN_AI_CACHE_READ_TOKENS,
+}
 
 
 class Watched:
@@ -106,6 +120,9 @@ def _points(spans: Sequence[ReceivedSpan]) -> Iterator[Point]:
     for span in spans:
         for metric, value in _measurements(span):
             by = {name: span.attributes[name] for name in _BY[metric] if name in span.attributes}
+            if metric == names.SAVED_COST:
+                is_hit = span.attributes[names.OUTCOME] == Outcome.HIT.value
+                by = {names.LAYER: "response" if is_hit else "prompt"}
             attributes[str(by)] = by
             measured[metric, str(by)].append(value)
     for (metric, by_text), values in measured.items():
@@ -125,12 +142,17 @@ def _measurements(span: ReceivedSpan) -> Iterator[tuple[str, float]]:
     if names.OUTCOME in span.attributes:
         yield names.REQUESTS, 1
         yield names.REQUEST_DURATION, span.seconds
-        for name in (names.KEY_DURATION, names.SAVED_DURATION):
+        same = (names.KEY_DURATION, names.SAVED_DURATION)
+        for name in (*same, names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST):
             value = span.attributes.get(name)
             if isinstance(value, float):
                 yield name, value
     elif names.GEN_AI_OPERATION_NAME in span.attributes:
         yield names.GEN_AI_OPERATION_DURATION, span.seconds
+        for attribute, metric in _TOKENS.items():
+            value = span.attributes.get(attribute)
+            if isinstance(value, int):
+                yield metric, value
 
 
 def _histogram(values: Sequence[float]) -> Histogram:

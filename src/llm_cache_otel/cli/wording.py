@@ -17,6 +17,13 @@ def duration(seconds: float | None) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds < 0.9995 else f"{seconds:,.2f} s"
 
 
+def dollars(usd: float) -> str:
+    """To the cent, or as far as it takes to see anything: `$12.30`, `$0.0042`, `-$0.50`."""
+    sign = "-" if usd < 0 else ""
+    digits = 2 if abs(usd) >= 1 or not usd else 4 if abs(usd) >= 0.001 else 6
+    return f"{sign}${abs(usd):,.{digits}f}"
+
+
 def ago(seconds: float) -> str:
     """How long ago, in whole units: `now`, `3 s ago`, `2 min ago`, `5 h ago`."""
     if seconds < 1:

@@ -9,6 +9,7 @@ from opentelemetry.metrics import MeterProvider
 
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
+from llm_cache_otel.emit.bill_metrics import BillMetrics, Labels
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import is_told
 from llm_cache_otel.emit.gauges import Gauges
@@ -16,17 +17,15 @@ from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
+    Bill,
     CallFacts,
     Neighbour,
-    Outcome,
     Scope,
     Verdict,
 )
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-
-Labels = dict[str, "str | int | float | bool"]
 
 KEY_BOUNDARIES = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1]
 BACKEND_BOUNDARIES = [
@@ -81,6 +80,7 @@ class Metrics:
             "GenAI operation duration.",
             explicit_bucket_boundaries_advisory=GEN_AI_BOUNDARIES,
         )
+        self._bills = BillMetrics(meter)
         self._errors = meter.create_counter(
             names.INSTRUMENTATION_ERRORS, "{error}", "Errors of llm-cache-otel itself, swallowed."
         )
@@ -119,8 +119,11 @@ class Metrics:
         self._request_duration.record(call.interval.seconds, labels, context)
         reason = {} if verdict.reason is None else {names.REASON: verdict.reason.value}
         self._requests.add(1, {**labels, **reason}, context)
-        if verdict.outcome is Outcome.HIT and verdict.saved_duration:
-            self._saved_duration.add(verdict.saved_duration, self._labels(whose), context)
+        owner = self._labels(whose)
+        if verdict.saved_duration:
+            self._saved_duration.add(verdict.saved_duration, owner, context)
+        if verdict.saved is not None:
+            self._bills.record_hit(verdict.saved, owner, context)
         if call.key is not None:
             provider = self._labels({names.GEN_AI_PROVIDER_NAME: call.provider})
             self._key_duration.record(call.key.interval.seconds, provider, context)
@@ -128,8 +131,11 @@ class Metrics:
             self.record_backend(call.lookup.get, context)
         if call.store is not None and call.store.set is not None:
             self.record_backend(call.store.set, context)
-        for attempt in call.attempts:
-            self._record_attempt(attempt)
+        bills = verdict.bills or (None,) * len(call.attempts)
+        for attempt, bill in zip(call.attempts, bills, strict=True):
+            self._record_attempt(attempt, bill)
+            if bill is not None:
+                self._bills.record_attempt(bill, owner, _context(attempt.scope))
 
     def record_backend(self, backend: BackendFacts, context: Context | None = None) -> None:
         labels = self._labels(
@@ -143,7 +149,7 @@ class Metrics:
         context = context or _context(backend.scope)
         self._backend_duration.record(backend.interval.seconds, labels, context)
 
-    def _record_attempt(self, attempt: AttemptFacts) -> None:
+    def _record_attempt(self, attempt: AttemptFacts, bill: Bill | None) -> None:
         if isinstance(attempt.scope, SpanScope) and attempt.scope.metrics_stepped_back:
             return
         request = attempt.request
@@ -155,10 +161,13 @@ class Metrics:
                 names.GEN_AI_RESPONSE_MODEL: attempt.response.model,
                 names.SERVER_ADDRESS: request.server_address,
                 names.SERVER_PORT: request.server_port,
-                names.ERROR_TYPE: attempt.error_type,
             }
         )
-        self._operation_duration.record(attempt.interval.seconds, labels, _context(attempt.scope))
+        context = _context(attempt.scope)
+        if bill is not None and bill.usage is not None:
+            self._bills.record_tokens(bill.usage, labels, context)
+        labels.update(self._labels({names.ERROR_TYPE: attempt.error_type}))
+        self._operation_duration.record(attempt.interval.seconds, labels, context)
 
     def count_error(self, where: str, error_type: str) -> None:
         """Count an error of our own; leans on nothing here that could be what failed."""

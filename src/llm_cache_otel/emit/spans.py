@@ -20,11 +20,18 @@ from opentelemetry.util.types import AttributeValue
 
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
+from llm_cache_otel.emit.bill_attributes import (
+    MaybeAttributes,
+    call_attributes,
+    cost_attributes,
+    usage_attributes,
+)
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import InferenceSpans, is_told
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
+    Bill,
     CallFacts,
     InferenceRequest,
     Inside,
@@ -42,7 +49,6 @@ if TYPE_CHECKING:
     from llm_cache_otel.emit.signals import Signals
 
 Attributes = dict[str, AttributeValue]
-MaybeAttributes = dict[str, AttributeValue | None]
 
 
 class SpanScope:
@@ -154,8 +160,9 @@ class Spans:
     def finish_call(self, call: CallFacts, verdict: Verdict | None) -> None:
         if call.lookup is not None:
             self._finish_lookup(call.lookup, call)
-        for attempt in call.attempts:
-            self._finish_attempt(attempt)
+        bills = (verdict.bills if verdict else ()) or (None,) * len(call.attempts)
+        for attempt, bill in zip(call.attempts, bills, strict=True):
+            self._finish_attempt(attempt, bill)
         if call.store is not None:
             self._finish_store(call.store)
         _finish(call.scope, call.interval, call.error_type, _call_attributes(call, verdict))
@@ -178,7 +185,7 @@ class Spans:
         attributes = _backend_attributes(backend)
         _finish(backend.scope, backend.interval, backend.error_type, attributes)
 
-    def _finish_attempt(self, attempt: AttemptFacts) -> None:
+    def _finish_attempt(self, attempt: AttemptFacts, bill: Bill | None) -> None:
         response = attempt.response
         attributes: MaybeAttributes = {
             names.GEN_AI_RESPONSE_MODEL: response.model,
@@ -186,6 +193,8 @@ class Spans:
             names.GEN_AI_RESPONSE_FINISH_REASONS: response.finish_reasons or None,
             names.PARSE_ERROR_TYPE: attempt.parse_error_type,
         }
+        if bill is not None:
+            attributes |= usage_attributes(bill) | cost_attributes([bill])
         _finish(attempt.scope, attempt.interval, attempt.error_type, attributes)
 
 
@@ -228,6 +237,7 @@ def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttribute
         names.TTL: call.ttl,
         names.NAMESPACE_SHARED: call.namespace_shared,
         names.SAVED_DURATION: verdict.saved_duration if verdict else None,
+        **(call_attributes(verdict) if verdict else {}),
         names.ATTEMPTS: None if Inside.ATTEMPTS in call.unseen else len(call.attempts),
         names.GEN_AI_PROVIDER_NAME: call.provider,
         names.GEN_AI_REQUEST_MODEL: call.model,

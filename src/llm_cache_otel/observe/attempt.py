@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -43,6 +44,7 @@ class Attempt:
         with call.guard("neighbours"):
             neighbours = neighbours_of(client, function)
         self.is_streaming = False
+        self._reported_all = False
         self._response = InferenceResponse()
         self._end_ns: int | None = None
         self._error_type: str | None = None
@@ -75,7 +77,8 @@ class Attempt:
             self.is_streaming = True
             return None
         with guard("response"):
-            self._chunk(response)
+            self._response = sdk.inference_response(response)
+            self._reported_all = True
         self._ended(None, dropped=False)
         return None
 
@@ -84,12 +87,15 @@ class Attempt:
 
     def _chunk(self, chunk: Any) -> None:
         self._response = sdk.merged(self._response, sdk.inference_response(chunk))
+        self._reported_all = self._reported_all or sdk.reports_all(chunk)
 
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         self.is_streaming = False
         if self._end_ns is None:
             self._end_ns = self._call.clock.now()
             self._error_type = None if error is None else error_type(error)
+            if not self._reported_all:
+                self._response = replace(self._response, reported=None)
             self._call.attempt_ended(error, dropped=dropped)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:

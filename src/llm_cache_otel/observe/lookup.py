@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_cache_otel.facts import (
     BackendFacts,
+    InferenceResponse,
     Interval,
     LookupFacts,
     Opening,
@@ -13,6 +14,7 @@ from llm_cache_otel.facts import (
     SpanRole,
     StoreFacts,
 )
+from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.backend import BackendStep, Tap
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Surroundings
@@ -68,19 +70,31 @@ class Lookup(_CacheStep):
         super().__init__(call, SpanRole.LOOKUP, start_ns)
 
     def failed(self, error: BaseException) -> None:
-        self._finish(hit=False, error=error)
+        self._finish(None, error)
 
     def returned(self, found: Any) -> None:
-        self._finish(hit=found is not None, error=None)
+        self._finish(found, None)
 
-    def _finish(self, *, hit: bool, error: BaseException | None) -> None:
+    def _finish(self, found: Any, error: BaseException | None) -> None:
+        stored = None
+        if found is not None:
+            with self._call.guard("stored response"):
+                stored = self._stored_with(found)
         self._call.lookup = LookupFacts(
             interval=Interval(self._start_ns, self._end_ns),
-            hit=hit,
+            hit=found is not None,
             get=self._backend,
+            stored=stored,
             error_type=None if error is None else error_type(error),
             scope=self._scope,
         )
+
+    def _stored_with(self, found: Any) -> InferenceResponse | None:
+        """What an entry keeps of its response, unless what it took is known: a hit should cost little."""
+        key = self._call.key
+        if key is not None and key.digest is not None and self._call.reporter.knows(key.digest):
+            return None
+        return sdk.inference_response(getattr(found, "_raw_response", None))
 
 
 class Store(_CacheStep):

@@ -44,6 +44,10 @@ class Reporter(Protocol):
         """The salted digest of a cache key, 16 hex digits."""
         ...
 
+    def knows(self, digest: str) -> bool:
+        """Whether it is known what the call took that stored the entry of this key."""
+        ...
+
     def watch_size(
         self,
         cache: weakref.ref[object],

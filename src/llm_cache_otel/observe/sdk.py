@@ -6,15 +6,20 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
 from llm_cache_otel.facts import InferenceRequest, InferenceResponse
+from llm_cache_otel.observe.reported import latest, read, reported_usage
 
 _PROVIDER_OF_CLIENT_CLASS = {
     "AzureOpenAI": "azure.ai.openai",
     "AsyncAzureOpenAI": "azure.ai.openai",
+    "Anthropic": "anthropic",  # which Instructor(client=..., create=...) takes for OpenAI's
+    "AsyncAnthropic": "anthropic",
     "AnthropicBedrock": "aws.bedrock",
     "AsyncAnthropicBedrock": "aws.bedrock",
     "AnthropicVertex": "gcp.vertex_ai",
@@ -36,6 +41,8 @@ and `from_openai` goes by the address, of which it knows a few."""
 
 _GENERATE_CONTENT = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_FAR_FUTURE = 253_402_300_800
+"""The year 10,000, in seconds."""
 
 _SETTINGS: Mapping[str, tuple[str, type[int | float]]] = {
     "temperature": ("temperature", float),
@@ -109,7 +116,7 @@ def inference_request(
     provider: str | None, client: Any, request: Mapping[str, Any]
 ) -> InferenceRequest:
     """What an attempt asks, from the keyword arguments that the SDK's function is called with."""
-    model = request.get("model")
+    model = request.get("model", request.get("modelId"))
     address, port = _server(client)
     return InferenceRequest(
         operation="generate_content" if provider in _GENERATE_CONTENT else "chat",
@@ -129,7 +136,7 @@ def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
     for parameter, (name, kind) in _SETTINGS.items():
         value = request.get(parameter)
         if value is None and config is not None:
-            value = _read(config, parameter)
+            value = read(config, parameter)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             found[name] = kind(value)
     if found.get("choice.count") == 1:
@@ -139,55 +146,78 @@ def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
 
 def _output_type(request: Mapping[str, Any]) -> str | None:
     """`json` where the request itself asks for JSON; a tool call is no output format."""
-    formats = (request.get("response_format"), _read(request.get("text"), "format"))
-    if any(_read(wanted, "type") in ("json_object", "json_schema") for wanted in formats):
+    formats = (request.get("response_format"), read(request.get("text"), "format"))
+    if any(read(wanted, "type") in ("json_object", "json_schema") for wanted in formats):
         return "json"
-    mime_type = _read(request.get("config"), "response_mime_type")
+    mime_type = read(request.get("config"), "response_mime_type")
     return "json" if mime_type == "application/json" else None
 
 
-def _read(holder: Any, name: str) -> Any:
-    if isinstance(holder, Mapping):
-        return holder.get(name)
-    return getattr(holder, name, None)
-
-
 def inference_response(response: Any) -> InferenceResponse:
-    """How a response, or one chunk of a stream, names itself and why it stopped.
+    """How a response, or one chunk of a stream, names itself, why it stopped, and what it reports.
 
     OpenAI chat (`id`, `model`, `choices[].finish_reason`), OpenAI Responses events (`response`),
-    Anthropic (`stop_reason`, stream events' `message` and `delta`) and google-genai (`response_id`,
-    `model_version`, `candidates[].finish_reason`).
+    Anthropic (`stop_reason`, stream events' `message` and `delta`), google-genai (`response_id`,
+    `model_version`, `candidates[].finish_reason`), Bedrock Converse (`ResponseMetadata`, `stopReason`).
     """
-    parts = [response, getattr(response, "message", None), getattr(response, "response", None)]
+    around = ("message", "response", "ResponseMetadata")
+    parts = [response, *(read(response, name) for name in around)]
     named = [part for part in parts if part is not None]
     return InferenceResponse(
         model=_first_string(named, ("model", "model_version")),
-        id=_first_string(named, ("id", "response_id")),
+        id=_first_string(named, ("id", "response_id", "RequestId")),
         finish_reasons=_finish_reasons(response),
+        reported=reported_usage(response),
+        service_tier=_first_string(named, ("service_tier",)),
+        created=_created(named),
     )
 
 
 def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
-    values = (getattr(part, name, None) for part in parts for name in names)
+    values = (read(part, name) for part in parts for name in names)
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
+def _created(parts: list[Any]) -> float | None:
+    """Seconds since the Unix epoch: OpenAI's `created` and `created_at`, Gemini's `create_time`."""
+    for part in parts:
+        for name in ("created", "created_at", "create_time"):
+            value = read(part, name)
+            if isinstance(value, str):
+                with suppress(ValueError):
+                    value = datetime.fromisoformat(value)
+            if isinstance(value, datetime):
+                value = value.timestamp()
+            if isinstance(value, (int, float)) and 0 < value < _FAR_FUTURE:
+                return float(value)
+    return None
+
+
 def _finish_reasons(response: Any) -> tuple[str, ...]:
-    holders: list[Any] = [response, getattr(response, "delta", None)]
+    holders: list[Any] = [response, read(response, "delta")]
     for name in ("choices", "candidates"):
-        several = getattr(response, name, None)
+        several = read(response, name)
         if isinstance(several, (list, tuple)):  # anything else might be used up by looking
             holders.extend(several)
     found: list[str] = []
     for holder in holders:
-        for name in ("finish_reason", "stop_reason"):
-            reason = getattr(holder, name, None)
+        for name in ("finish_reason", "stop_reason", "stopReason"):
+            reason = read(holder, name)
             if isinstance(reason, Enum):
                 found.append(reason.name.lower())
             elif isinstance(reason, str):
                 found.append(reason)
     return tuple(found)
+
+
+def reports_all(chunk: Any) -> bool:
+    """Whether what a stream reports up to this chunk is what is billed.
+
+    Gemini reports as it goes, and Anthropic the input with the first chunk; OpenAI all of it with the last.
+    """
+    if read(chunk, "response") is not None or read(chunk, "choices") == []:
+        return reported_usage(chunk) is not None
+    return bool(_finish_reasons(chunk))
 
 
 def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceResponse:
@@ -198,4 +228,7 @@ def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceRes
         model=earlier.model or later.model,
         id=earlier.id or later.id,
         finish_reasons=later.finish_reasons or earlier.finish_reasons,
+        reported=latest(earlier.reported, later.reported),
+        service_tier=later.service_tier or earlier.service_tier,
+        created=earlier.created or later.created,
     )

@@ -10,6 +10,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from llm_cache_otel.cli.doctor.finding import PREFIX
 from llm_cache_otel.cli.doctor.otlp import Otlp
 from llm_cache_otel.cli.doctor.proxies import proxy_for
+from llm_cache_otel.cli.wording import listed
 from llm_cache_otel.emit.environment.rules import masked, names_in
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.settings import Settings
@@ -65,9 +66,16 @@ def own_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator
     for name, variable, value in (
         ("inference spans", "LLM_CACHE_OTEL_INFERENCE_SPANS", settings.inference_spans),
         ("exit timeout", "LLM_CACHE_OTEL_EXIT_TIMEOUT", f"{settings.exit_timeout:g} s"),
+        ("price table", "LLM_CACHE_OTEL_PRICE_TABLE", settings.price_table),
+        ("own prices", "LLM_CACHE_OTEL_PRICES", listed(sorted(settings.prices)) or "none"),
+        ("model aliases", "LLM_CACHE_OTEL_MODEL_ALIASES", _pairs(settings.model_aliases) or "none"),
         ("digest salt", salt, "given" if environment.get(salt) else "random, of each process"),
     ):
         yield _setting(name, variable, value, environment)
+
+
+def _pairs(names: Mapping[str, str]) -> str:
+    return listed([f"{name} is {other}" for name, other in names.items()])
 
 
 def _of_exporter(signal: Signal, otlp: Otlp, environment: Mapping[str, str]) -> Iterator[Setting]:

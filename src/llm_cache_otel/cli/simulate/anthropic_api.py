@@ -1,12 +1,16 @@
-"""Anthropic's messages, plain. https://docs.anthropic.com/en/api/messages"""
+"""Anthropic's messages, plain and streamed. https://docs.anthropic.com/en/api/messages"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from llm_cache_otel.cli.simulate.exchange import Exchange, Json, tokens
+from llm_cache_otel.cli.simulate.exchange import Exchange, Json, chunks, server_sent, written
+from llm_cache_otel.cli.simulate.ledger import Used
+from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
 
 
 def error(exchange: Exchange) -> Response:
@@ -17,28 +21,109 @@ def error(exchange: Exchange) -> Response:
 def messages(exchange: Exchange) -> Response:
     tools = exchange.body.get("tools")
     text = exchange.answer(tools[0]["input_schema"] if tools else None)
-    content: Json = {"type": "text", "text": text}
-    if tools:
-        content = {
-            "type": "tool_use",
-            "id": f"toolu_{exchange.digest[:12]}",
-            "name": tools[0]["name"],
-            "input": json.loads(text),
-        }
-    return JSONResponse(
+    used = exchange.billed(_read(exchange), text)
+    if exchange.body.get("stream"):
+        return exchange.event_stream(_events(exchange, text, used))
+    return JSONResponse(_message(exchange, [_content(exchange, text)], used))
+
+
+def _message(exchange: Exchange, content: list[Json], used: Used, *, ended: bool = True) -> Json:
+    return {
+        "id": f"msg_{exchange.digest}",
+        "type": "message",
+        "role": "assistant",
+        "model": exchange.model,
+        "content": content,
+        "stop_reason": _stop_reason(exchange) if ended else None,
+        "stop_sequence": None,
+        "usage": {**_input_usage(used), "output_tokens": used.output if ended else 1},
+    }
+
+
+def _stop_reason(exchange: Exchange) -> str:
+    return "tool_use" if exchange.body.get("tools") else "end_turn"
+
+
+def _content(exchange: Exchange, text: str) -> Json:
+    tools = exchange.body.get("tools")
+    if not tools:
+        return {"type": "text", "text": text}
+    return {
+        "type": "tool_use",
+        "id": f"toolu_{exchange.digest[:12]}",
+        "name": tools[0]["name"],
+        "input": json.loads(text) if text else {},
+    }
+
+
+def _input_usage(used: Used) -> Json:
+    return {
+        "input_tokens": used.input.total - used.input.read - used.input.written,
+        "cache_creation_input_tokens": used.input.written,
+        "cache_read_input_tokens": used.input.read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": used.input.write_5m,
+            "ephemeral_1h_input_tokens": used.input.write_1h,
+        },
+        "service_tier": "standard",
+    }
+
+
+def _events(exchange: Exchange, text: str, used: Used) -> Iterator[str]:
+    """Usage comes in two parts: the input's with the start, the output's with the end."""
+    has_tools = bool(exchange.body.get("tools"))
+    block = _content(exchange, "") if has_tools else {"type": "text", "text": ""}
+    kind, part = ("input_json_delta", "partial_json") if has_tools else ("text_delta", "text")
+    events: list[Json] = [
+        {"type": "message_start", "message": _message(exchange, [], used, ended=False)},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": kind, part: piece}}
+            for piece in chunks(text)
+        ),
+        {"type": "content_block_stop", "index": 0},
         {
-            "id": f"msg_{exchange.digest}",
-            "type": "message",
-            "role": "assistant",
-            "model": exchange.model,
-            "content": [content],
-            "stop_reason": "tool_use" if tools else "end_turn",
-            "stop_sequence": None,
-            "usage": {
-                "input_tokens": exchange.input_tokens,
-                "output_tokens": tokens(text),
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-            },
-        }
-    )
+            "type": "message_delta",
+            "delta": {"stop_reason": _stop_reason(exchange), "stop_sequence": None},
+            "usage": {"output_tokens": used.output},
+        },
+        {"type": "message_stop"},
+    ]
+    for event in events:
+        yield server_sent(event, event["type"])
+
+
+def _read(exchange: Exchange) -> Input:
+    """What is marked, in the order tools, system, messages.
+
+    https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching
+    """
+    body = exchange.body
+    blocks = [
+        *map(_block, body.get("tools", [])),
+        *map(_block, _blocks(body.get("system"))),
+        *(
+            _block({"role": message["role"], "content": part})
+            for message in body.get("messages", [])
+            for part in _blocks(message["content"])
+        ),
+    ]
+    return exchange.cache.marked(exchange.model, blocks, minimum=_minimum(exchange.model))
+
+
+def _blocks(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else [content] if content else []
+
+
+def _block(part: Any) -> Block:
+    inner = part.get("content", part) if isinstance(part, dict) else part
+    marker = inner.get("cache_control") if isinstance(inner, dict) else None
+    if marker is None:
+        return Block(written(part))
+    unmarked = {name: value for name, value in inner.items() if name != "cache_control"}
+    text = written({**part, "content": unmarked} if inner is not part else unmarked)
+    return Block(text, marker.get("ttl", "5m"))
+
+
+def _minimum(model: str) -> int:
+    return 4096 if "haiku-4-5" in model or "opus-4-5" in model else 1024

@@ -1,10 +1,9 @@
-"""What a simulated provider is told to do with the next requests, and what it has counted."""
+"""What a simulated provider is told to do with the next requests."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -23,23 +22,6 @@ class Cue:
     chunk_delay: float = 0.0
     break_after: int | None = None
     message: str = "the simulated provider was told to fail"
-
-
-@dataclass
-class Ledger:
-    """What the provider has counted: answers by model. Thread-safe."""
-
-    answers: Counter[str] = field(default_factory=Counter[str])
-    requests: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def count_request(self) -> None:
-        with self._lock:
-            self.requests += 1
-
-    def count_answer(self, model: str) -> None:
-        with self._lock:
-            self.answers[model] += 1
 
 
 class Cues:

@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llm_cache_otel.cli.simulate.answers import Schema, answer_for
 from llm_cache_otel.cli.simulate.cues import Cue
+from llm_cache_otel.cli.simulate.ledger import Ledger, Used
+from llm_cache_otel.cli.simulate.prompt_cache import Input, PromptCache, tokens
 
-_CHARACTERS_PER_TOKEN = 4
 _CHUNK = 12
 
 Json = dict[str, Any]
@@ -22,20 +23,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Exchange:
-    """The request's body and the cue for it."""
+    """The request's body, the cue for it, and what the provider keeps."""
 
     body: Json
     model: str
     cue: Cue
+    cache: PromptCache
+    ledger: Ledger
 
     @property
     def digest(self) -> str:
         """The same for the same request: seeds the answer and makes ids."""
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:24]
-
-    @property
-    def input_tokens(self) -> int:
-        return max(1, len(json.dumps(self.body)) // _CHARACTERS_PER_TOKEN)
 
     def answer(self, schema: Schema | None) -> str:
         """The answer as JSON text, or prose where the request asks for no structure."""
@@ -45,8 +44,14 @@ class Exchange:
             return f"A simulated answer, {self.digest[:8]}."
         return json.dumps(answer_for(schema, self.digest))
 
-    def error(self, body: Json) -> Response:
-        return JSONResponse(body, status_code=self.cue.status)
+    def billed(self, read: Input, answer: str) -> Used:
+        """What the exchange takes, once it is on the bill."""
+        used = Used(read, tokens(len(answer)))
+        self.ledger.bill(self.model, used)
+        return used
+
+    def error(self, body: Json, headers: dict[str, str] | None = None) -> Response:
+        return JSONResponse(body, status_code=self.cue.status, headers=headers)
 
     async def stream(self, events: Iterable[str]) -> AsyncIterator[str]:
         """Events as a body, with the cue's delays, up to where it breaks off."""
@@ -61,12 +66,13 @@ class Exchange:
         return StreamingResponse(self.stream(events), media_type="text/event-stream")
 
 
-def tokens(text: str) -> int:
-    return max(1, len(text) // _CHARACTERS_PER_TOKEN)
-
-
 def chunks(text: str) -> list[str]:
     return [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
+
+
+def written(part: Any) -> str:
+    """A part of a request as it counts in a prompt."""
+    return json.dumps(part, sort_keys=True)
 
 
 def server_sent(data: Json, event: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""OpenAI's wire formats: chat completions and responses, plain and streamed.
+"""OpenAI's wire formats: chat completions and responses, plain and streamed; and what others make of them.
 
 https://platform.openai.com/docs/api-reference/chat/object and …/responses/object
 """
@@ -10,9 +10,13 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from llm_cache_otel.cli.simulate.exchange import Exchange, Json, chunks, server_sent, tokens
+from llm_cache_otel.cli.simulate.exchange import Exchange, Json, chunks, server_sent, written
+from llm_cache_otel.cli.simulate.ledger import Used
+from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
 
 _CREATED = 1_760_000_000
+_DAY = 86_400.0
+_IN_MEMORY = 300.0
 
 
 def error(exchange: Exchange) -> Response:
@@ -30,8 +34,9 @@ def chat_completions(exchange: Exchange) -> Response:
     tool = _first_tool(body)
     schema = tool["parameters"] if tool else _format_schema(body.get("response_format"))
     text = exchange.answer(schema)
+    used = exchange.billed(_read(exchange), text)
     if body.get("stream"):
-        return exchange.event_stream(_chat_chunks(exchange, tool, text))
+        return exchange.event_stream(_chat_chunks(exchange, tool, text, used))
     message: Json = {"role": "assistant", "content": None if tool else text}
     if tool:
         message["tool_calls"] = [_tool_call(exchange, tool, text)]
@@ -43,9 +48,46 @@ def chat_completions(exchange: Exchange) -> Response:
             "created": _CREATED,
             "model": exchange.model,
             "choices": [choice],
-            "usage": _chat_usage(exchange, text),
+            "usage": _chat_usage(exchange, used),
         }
     )
+
+
+def _read(exchange: Exchange) -> Input:
+    """From 1024 tokens on, in steps of 128; DeepSeek from 64 in steps of as many.
+
+    Since GPT-5.6 without steps, and writes are charged for.
+    https://platform.openai.com/docs/guides/prompt-caching and https://api-docs.deepseek.com/guides/kv_cache
+    """
+    body = exchange.body
+    parts = [
+        *body.get("tools", []),
+        *filter(None, (body.get("response_format"), body.get("instructions"))),
+        *(body.get("messages") or _inputs(body.get("input"))),
+    ]
+    minimum, granularity = (64, 64) if _is_deepseek(exchange) else (1024, 128)
+    is_newer = _charges_for_writes(exchange)
+    kept_long = body.get("prompt_cache_retention") == "24h"
+    return exchange.cache.automatic(
+        f"{exchange.model} {body.get('prompt_cache_key', '')}",
+        [Block(written(part)) for part in parts],
+        minimum=minimum,
+        granularity=1 if is_newer else granularity,
+        seconds=_DAY if kept_long else _IN_MEMORY,
+        writes_cost=is_newer,
+    )
+
+
+def _inputs(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
+
+
+def _is_deepseek(exchange: Exchange) -> bool:
+    return exchange.model.startswith("deepseek")
+
+
+def _charges_for_writes(exchange: Exchange) -> bool:
+    return exchange.model.startswith("gpt-5.6")
 
 
 def _first_tool(body: Json) -> Json | None:
@@ -68,18 +110,28 @@ def _tool_call(exchange: Exchange, tool: Json, arguments: str) -> Json:
     }
 
 
-def _chat_usage(exchange: Exchange, text: str) -> Json:
-    prompt, completion = exchange.input_tokens, tokens(text)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+def _chat_usage(exchange: Exchange, used: Used) -> Json:
+    usage: Json = {
+        "prompt_tokens": used.input.total,
+        "completion_tokens": used.output,
+        "total_tokens": used.input.total + used.output,
+        "prompt_tokens_details": {**_details(exchange, used), "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
     }
+    if _is_deepseek(exchange):
+        usage["prompt_cache_hit_tokens"] = used.input.read
+        usage["prompt_cache_miss_tokens"] = used.input.total - used.input.read
+    return usage
 
 
-def _chat_chunks(exchange: Exchange, tool: Json | None, text: str) -> Iterator[str]:
+def _details(exchange: Exchange, used: Used) -> Json:
+    details: Json = {"cached_tokens": used.input.read}
+    if _charges_for_writes(exchange):
+        details["cache_write_tokens"] = used.input.written
+    return details
+
+
+def _chat_chunks(exchange: Exchange, tool: Json | None, text: str, used: Used) -> Iterator[str]:
     def chunk(delta: Json, finish_reason: str | None = None) -> Json:
         return {
             "id": f"chatcmpl-{exchange.digest}",
@@ -98,7 +150,7 @@ def _chat_chunks(exchange: Exchange, tool: Json | None, text: str) -> Iterator[s
         yield server_sent(chunk(part if tool else {"content": piece}))
     yield server_sent(chunk({}, "stop"))
     if (exchange.body.get("stream_options") or {}).get("include_usage"):
-        yield server_sent({**chunk({}), "choices": [], "usage": _chat_usage(exchange, text)})
+        yield server_sent({**chunk({}), "choices": [], "usage": _chat_usage(exchange, used)})
     yield "data: [DONE]\n\n"
 
 
@@ -106,10 +158,11 @@ def responses(exchange: Exchange) -> Response:
     tools = [tool for tool in exchange.body.get("tools", []) if tool.get("type") == "function"]
     tool = tools[0] if tools else None
     text = exchange.answer(tool["parameters"] if tool else None)
+    used = exchange.billed(_read(exchange), text)
     if exchange.body.get("stream"):
-        return exchange.event_stream(_response_events(exchange, tool, text))
+        return exchange.event_stream(_response_events(exchange, tool, text, used))
     return JSONResponse(
-        _response(exchange, "completed", [_output_item(exchange, tool, text)], text)
+        _response(exchange, "completed", [_output_item(exchange, tool, text)], used)
     )
 
 
@@ -133,7 +186,7 @@ def _output_item(exchange: Exchange, tool: Json | None, text: str) -> Json:
     }
 
 
-def _response(exchange: Exchange, status: str, output: list[Json], text: str | None) -> Json:
+def _response(exchange: Exchange, status: str, output: list[Json], used: Used | None) -> Json:
     return {
         "id": f"resp_{exchange.digest}",
         "object": "response",
@@ -144,21 +197,21 @@ def _response(exchange: Exchange, status: str, output: list[Json], text: str | N
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
-        "usage": None if text is None else _response_usage(exchange, text),
+        "usage": None if used is None else _response_usage(exchange, used),
     }
 
 
-def _response_usage(exchange: Exchange, text: str) -> Json:
+def _response_usage(exchange: Exchange, used: Used) -> Json:
     return {
-        "input_tokens": exchange.input_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": tokens(text),
+        "input_tokens": used.input.total,
+        "input_tokens_details": _details(exchange, used),
+        "output_tokens": used.output,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": exchange.input_tokens + tokens(text),
+        "total_tokens": used.input.total + used.output,
     }
 
 
-def _response_events(exchange: Exchange, tool: Json | None, text: str) -> Iterator[str]:
+def _response_events(exchange: Exchange, tool: Json | None, text: str, used: Used) -> Iterator[str]:
     item = _output_item(exchange, tool, text)
     kind = "response.function_call_arguments" if tool else "response.output_text"
     place: Json = {"output_index": 0, "item_id": item["id"], "content_index": 0}
@@ -176,7 +229,7 @@ def _response_events(exchange: Exchange, tool: Json | None, text: str) -> Iterat
         {"type": "response.output_item.done", "output_index": 0, "item": item},
         {
             "type": "response.completed",
-            "response": _response(exchange, "completed", [item], text),
+            "response": _response(exchange, "completed", [item], used),
         },
     ]
     for number, event in enumerate(events):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -12,9 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from llm_cache_otel.cli.serving import ThreadedServer
-from llm_cache_otel.cli.simulate import anthropic_api, gemini_api, openai_api
-from llm_cache_otel.cli.simulate.cues import Cue, Cues, Ledger
+from llm_cache_otel.cli.simulate import anthropic_api, bedrock_api, gemini_api, openai_api
+from llm_cache_otel.cli.simulate.cues import Cue, Cues
 from llm_cache_otel.cli.simulate.exchange import Exchange
+from llm_cache_otel.cli.simulate.ledger import Ledger
+from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
 
 Speak = Callable[[Exchange], Response]
 
@@ -23,15 +26,23 @@ class SimulatedProvider:
     """Serves on a loopback port: `with SimulatedProvider() as provider: provider.openai_url`.
 
     `latency` is how many seconds a request takes when no cue says otherwise, `port` 0 any free one.
-    `ledger` has what was asked and answered, `cues` what to do with the requests to come.
+    `ledger` has what was asked and answered, and what that took; `cues` what to do with the requests to come.
+    `clock`, in seconds, is what the prompt cache forgets by.
 
     Raises:
         OSError: the port is taken.
     """
 
-    def __init__(self, *, latency: float = 0.0, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        latency: float = 0.0,
+        port: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.ledger = Ledger()
         self.cues = Cues(default=Cue(delay=latency))
+        self.prompt_cache = PromptCache(clock)
         routes = [
             self._route("/v1/chat/completions", openai_api.chat_completions, openai_api.error),
             self._route("/v1/responses", openai_api.responses, openai_api.error),
@@ -46,6 +57,12 @@ class SimulatedProvider:
                 gemini_api.generate_content,
                 gemini_api.error,
             ),
+            self._route(
+                "/{version:str}/models/{model}:streamGenerateContent",
+                gemini_api.stream_generate_content,
+                gemini_api.error,
+            ),
+            self._route("/model/{model}/converse", bedrock_api.converse, bedrock_api.error),
         ]
         self._server = ThreadedServer(Starlette(routes=routes), port=port)
 
@@ -70,12 +87,12 @@ class SimulatedProvider:
             self.ledger.count_request()
             body = await request.json()
             model = request.path_params.get("model") or body.get("model", "")
-            exchange = Exchange(body, model, self.cues.next())
+            cue = self.cues.next()
+            exchange = Exchange(body, model, cue, self.prompt_cache, self.ledger)
             if exchange.cue.delay:
                 await asyncio.sleep(exchange.cue.delay)
             if exchange.cue.status != 200:
                 return error(exchange)
-            self.ledger.count_answer(model)
             return speak(exchange)
 
         return Route(path, endpoint, methods=["POST"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -68,9 +67,6 @@ def _at_exit(ending: Ending) -> None:
     if _generation != forks.generation:
         _generation = forks.generation
         _endings.clear()
-        if "multiprocessing.util" in sys.modules:
-            # A forked child of multiprocessing skips atexit before Python 3.13.
-            sys.modules["multiprocessing.util"].Finalize(None, _exit, exitpriority=-100)
     _endings[:] = [*(other for other in _endings if not other.is_over_by(0.0)), ending]
 
 
@@ -91,4 +87,5 @@ def _exit() -> None:
             ending.out_of_time()
 
 
+later.at_exit(_exit)
 atexit.register(_exit)  # now, so that it comes after what the program registers

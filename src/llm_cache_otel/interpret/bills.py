@@ -1,0 +1,131 @@
+"""What the attempts of a call took and cost, and what a hit spared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from llm_cache_otel.facts import (
+    AttemptFacts,
+    Bill,
+    CallFacts,
+    InferenceResponse,
+    Outcome,
+    Reported,
+    Unpriced,
+)
+from llm_cache_otel.interpret.prices import Prices, inference_of
+from llm_cache_otel.interpret.stored_calls import StoredCall, StoredCalls
+from llm_cache_otel.interpret.usage import usage_of
+
+OnDropped = Callable[[str], None]
+"""Told the name of every count that was reported and can't be."""
+
+
+class Bills:
+    """Thread-safe."""
+
+    def __init__(self, prices: Prices, on_dropped: OnDropped) -> None:
+        self._prices = prices
+        self._on_dropped = on_dropped
+        self._stored = StoredCalls()
+
+    def knows(self, digest: str) -> bool:
+        return self._stored.get(digest) is not None
+
+    def must_load(self, call: CallFacts) -> bool:
+        """Whether the price table would have to be loaded for this call, which takes its time."""
+        if self._prices.is_loaded or self._prices.are_off:
+            return False
+        digest = _digest(call)
+        return bool(call.attempts) or (_is_hit(call) and (digest is None or not self.knows(digest)))
+
+    def of_attempts(self, call: CallFacts) -> tuple[Bill | None, ...]:
+        """One for each attempt; `None` for one that failed before there was any answer."""
+        return tuple(self._of_attempt(attempt) for attempt in call.attempts)
+
+    def _of_attempt(self, attempt: AttemptFacts) -> Bill | None:
+        if attempt.error_type is not None and attempt.response == InferenceResponse():
+            return None
+        request = attempt.request
+        seconds = attempt.interval.start_ns / 1e9
+        return self._bill(request.provider, request.model, attempt.response, seconds)
+
+    def saved_by(
+        self, call: CallFacts, outcome: Outcome | None, bills: Iterable[Bill | None]
+    ) -> StoredCall | None:
+        """What the call took that stored what a hit has found; `None` for what is no hit.
+
+        A call that stored its answer is remembered for later hits.
+        """
+        digest = _digest(call)
+        if outcome is Outcome.HIT:
+            stored = None if digest is None else self._stored.get(digest)
+            if stored is None:
+                stored = StoredCall(None, self._of_entry(call))
+                self._remember(digest, stored)
+            return stored
+        if call.store is not None and call.store.error_type is None:
+            self._remember(digest, StoredCall(call.interval.seconds, total(bills)))
+        return None
+
+    def _remember(self, digest: str | None, call: StoredCall) -> None:
+        if digest is not None:
+            self._stored.put(digest, call)
+
+    def _of_entry(self, call: CallFacts) -> Bill:
+        stored = None if call.lookup is None else call.lookup.stored
+        response = stored or InferenceResponse()
+        seconds = call.interval.start_ns / 1e9
+        bill = self._bill(call.provider, call.model, response, seconds)
+        is_total = _is_total(call.provider, response.reported)
+        return Bill(bill.usage, bill.cost, bill.unpriced, is_least=not is_total)
+
+    def _bill(
+        self, provider: str | None, model: str | None, response: InferenceResponse, seconds: float
+    ) -> Bill:
+        reading = usage_of(response.reported)
+        for name in reading.dropped:
+            self._on_dropped(name)
+        usage = reading.usage
+        if self._prices.are_off:
+            return Bill(usage)
+        if usage is None:
+            return Bill(unpriced=Unpriced.NO_USAGE)
+        cost = self._prices.cost_of(inference_of(provider, model, response, usage, seconds))
+        if isinstance(cost, Unpriced):
+            return Bill(usage, unpriced=cost)
+        return Bill(usage, cost)
+
+
+def total(bills: Iterable[Bill | None]) -> Bill:
+    """Of several attempts together; what is not known of each is not known of all."""
+    billed = [bill for bill in bills if bill is not None]
+    usages = [bill.usage for bill in billed if bill.usage is not None]
+    costs = [bill.cost for bill in billed if bill.cost is not None]
+    all_known = len(usages) == len(billed) > 0
+    all_priced = len(costs) == len(billed) > 0
+    return Bill(
+        usage=sum(usages[1:], usages[0]) if all_known else None,
+        cost=sum(costs[1:], costs[0]) if all_priced else None,
+        unpriced=next((bill.unpriced for bill in billed if bill.unpriced is not None), None),
+    )
+
+
+def _is_hit(call: CallFacts) -> bool:
+    return call.lookup is not None and call.lookup.hit
+
+
+def _digest(call: CallFacts) -> str | None:
+    return None if call.key is None else call.key.digest
+
+
+_TOTALLING = frozenset({"openai", "azure.ai.openai", "anthropic"})
+
+
+def _is_total(provider: str | None, reported: Reported | None) -> bool:
+    """Whether Instructor stored the total over all attempts.
+
+    It adds up for OpenAI's chat completions and Anthropic's messages; of others the last attempt's stay.
+    """
+    names = reported or {}
+    return provider in _TOTALLING and "input_tokens_details" not in names

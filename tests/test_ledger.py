@@ -1,0 +1,240 @@
+"""What we count is what the provider charges: of every SDK, to the token and the micro-dollar."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from typing import Any
+
+import instructor
+import pytest
+from instructor.cache import AutoCache
+from support.models import DictCache, User
+from support.recording import Recording
+from support.sellers import MANUAL, SELLERS, Seller, ask, selling
+
+from llm_cache_otel import instrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+
+SYNC_AND_ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+A_MICRO_DOLLAR = 1e-6
+
+
+@pytest.fixture
+def bank() -> Any:
+    """A simulated provider whose prompt cache nobody else has written to."""
+    with SimulatedProvider() as provider:
+        yield provider
+
+
+class Counted:
+    """Our own sums, over all attributes."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.sums: Counter[str] = Counter()
+        self.layers: Counter[str] = Counter()
+        for metric, point in recording.raw_points():
+            if hasattr(point, "value"):
+                self.sums[metric.name] += point.value
+                layer = (point.attributes or {}).get("llm_cache.layer")
+                self.layers[f"{layer} {metric.name}"] += point.value
+
+    def tokens(self, part: str) -> float:
+        return self.sums[f"gen_ai.client.inference.usage.{part}"]
+
+
+def agrees(counted: Counted, seller: Seller, provider: SimulatedProvider) -> None:
+    charged = provider.ledger.tokens[seller.model]
+    written = charged["write_5m"] + charged["write_1h"]
+    reported_writes = counted.tokens("cache_write.input_tokens")
+    assert counted.tokens("input_tokens") == sum(charged.values()) - charged["output"]
+    assert counted.tokens("output_tokens") == charged["output"]
+    assert counted.tokens("cache_read.input_tokens") == charged["read"]
+    assert reported_writes == written
+    spent, saved, premium = (
+        counted.sums["llm_cache.spent.cost"],
+        counted.layers["prompt llm_cache.saved.cost"],
+        counted.sums["llm_cache.write_premium.cost"],
+    )
+    assert spent == pytest.approx(float(seller.cost(charged)), abs=A_MICRO_DOLLAR)
+    uncached = float(seller.uncached(charged))
+    assert spent + saved - premium == pytest.approx(uncached, abs=A_MICRO_DOLLAR)
+    assert counted.sums["llm_cache.unpriced.requests"] == 0
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("name", SELLERS)
+def test_what_is_counted_is_what_is_charged(
+    name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Plain and streamed; two questions behind one manual, and one of them again."""
+    seller = SELLERS[name]
+
+    async def run() -> None:
+        async with selling(seller, bank.url, asynchronous) as client:
+            instrument(client, **recording.providers)
+            for way in seller.ways if seller.streams else ("create",):
+                for question in ("one?", "two?", "one?"):
+                    await ask(client, seller, way, MANUAL, question)
+
+    asyncio.run(run())
+    charged = bank.ledger.tokens[seller.model]
+    assert charged["read"] > 0, "the prompt cache was not tried at all"
+    agrees(Counted(recording), seller, bank)
+
+
+CALLS_OF_EACH = 75
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("name", SELLERS)
+def test_a_thousand_mixed_calls_with_failures_and_retries(
+    name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Hits, misses, streams, answers that are asked for again, and errors: 1,200 in all."""
+    seller, dice = SELLERS[name], random.Random(name)
+    cache = DictCache()
+
+    async def run() -> None:
+        async with selling(seller, bank.url, asynchronous) as client:
+            instrument(client, **recording.providers)
+            for _ in range(CALLS_OF_EACH):
+                manual = MANUAL if dice.random() < 0.7 else f"{dice.random()} {MANUAL}"
+                cues = dice.choice([[], [], [], [Cue(answer={})], [Cue(status=500)]])
+                bank.cues.clear()
+                bank.cues.add(*cues)
+                question = f"question {dice.randrange(30)}?"
+                streamed = seller.streams and not cues and dice.random() < 0.3
+                way = dice.choice([*seller.ways]) if streamed else "create"
+                failing = contextlib.suppress(Exception) if cues else contextlib.nullcontext()
+                more = {"cache": cache, "max_retries": 2}
+                with failing:
+                    await ask(client, seller, way, manual, question, **more)
+
+    asyncio.run(run())
+    counted = Counted(recording)
+    agrees(counted, seller, bank)
+    assert (counted.layers["response llm_cache.saved.cost"] > 0) == seller.is_cached
+    assert any(bank.ledger.tokens[seller.model].values())
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("name", [name for name in SELLERS if SELLERS[name].is_cached])
+@pytest.mark.parametrize("retried", [False, True], ids=["at once", "asked again"])
+def test_a_hit_saves_what_the_stored_call_cost(
+    retried: bool, name: str, asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Exactly in the process that stored it, and in another what the stored usage comes to."""
+    seller, cache = SELLERS[name], AutoCache()
+
+    async def ask_with(recording: Recording) -> Counted:
+        async with selling(seller, bank.url, asynchronous) as client:
+            instrument(client, **recording.providers)
+            more = {"cache": cache, "cache_namespace": "shared", "max_retries": 2}
+            await ask(client, seller, "create", MANUAL, "one?", **more)
+        return Counted(recording)
+
+    bank.cues.add(*[Cue(answer={})] * retried)
+    stored = asyncio.run(ask_with(recording))
+    charged = bank.ledger.tokens[seller.model].copy()
+    spent = stored.sums["llm_cache.spent.cost"]
+    assert spent == pytest.approx(float(seller.cost(charged)), abs=A_MICRO_DOLLAR)
+
+    hit = asyncio.run(ask_with(recording))
+    assert hit.layers["response llm_cache.saved.cost"] == pytest.approx(spent, abs=1e-12)
+    saved = charged["output"] + sum(charged.values()) - charged["output"]
+    assert hit.layers["response llm_cache.saved.tokens"] == saved
+    assert not hit.sums["llm_cache.spent.cost"]
+    assert not hit.tokens("input_tokens")
+
+    elsewhere = Recording()  # and a reporter that knows nothing of the call that stored it
+    found = asyncio.run(ask_with(elsewhere))
+    worth = found.layers["response llm_cache.saved.cost"]
+    attributes = elsewhere.spans()[-1].attributes or {}
+    if name in STORES_THE_LAST_ATTEMPT:
+        assert 0 < worth <= spent + A_MICRO_DOLLAR
+        assert attributes["llm_cache.saved.lower_bound"] is True
+    else:
+        assert worth == pytest.approx(spent, abs=A_MICRO_DOLLAR)
+        assert "llm_cache.saved.lower_bound" not in attributes
+    assert worth == pytest.approx(spent, abs=A_MICRO_DOLLAR) or retried
+    assert bank.ledger.tokens[seller.model] == charged
+    elsewhere.tracer_provider.shutdown()
+    elsewhere.meter_provider.shutdown()
+
+
+STORES_THE_LAST_ATTEMPT = ("openai responses", "genai", "bedrock")
+
+
+@pytest.mark.parametrize("asked_for", [False, True], ids=["not asked for", "asked for"])
+def test_openai_reports_the_usage_of_a_stream_where_it_is_asked_to(
+    asked_for: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    seller = SELLERS["openai"]
+
+    async def run() -> None:
+        async with selling(seller, bank.url, False) as client:
+            instrument(client, **recording.providers)
+            request = seller.request(MANUAL, "one?")
+            if asked_for:
+                request["stream_options"] = {"include_usage": True}
+            list(client.create_partial(model=seller.model, response_model=User, **request))
+
+    asyncio.run(run())
+    counted = Counted(recording)
+    if asked_for:
+        agrees(counted, seller, bank)
+    else:
+        assert (
+            recording.spans(f"chat {seller.model}")[0].attributes.get("gen_ai.usage.input_tokens")
+            is None
+        )
+        assert not counted.tokens("input_tokens")
+        assert counted.sums["llm_cache.unpriced.requests"] == 1
+
+
+@pytest.mark.parametrize("name", ["anthropic", "genai, structured"])
+def test_what_a_broken_stream_reports_before_its_end_is_no_bill(
+    name: str, bank: SimulatedProvider, recording: Recording
+) -> None:
+    seller = SELLERS[name]
+    bank.cues.add(Cue(break_after=2))
+
+    async def run() -> None:
+        async with selling(seller, bank.url, False) as client:
+            instrument(client, **recording.providers)
+            with contextlib.suppress(Exception):  # google-genai takes it for the end
+                await ask(client, seller, "create_partial", MANUAL, "one?")
+
+    asyncio.run(run())
+    counted = Counted(recording)
+    assert not counted.tokens("input_tokens")
+    assert not counted.sums["llm_cache.spent.cost"]
+    assert counted.sums["llm_cache.unpriced.requests"] == 1
+
+
+@SYNC_AND_ASYNC
+def test_anthropic_as_it_is_patched_by_hand(
+    asynchronous: bool, bank: SimulatedProvider, recording: Recording
+) -> None:
+    """As documented; Instructor 1.17 raises of it unless the provider is named too."""
+    seller = SELLERS["anthropic"]
+
+    async def run() -> None:
+        async with selling(seller, bank.url, asynchronous) as client:
+            sdk = client.client
+            mode = instructor.Mode.TOOLS
+            create = instructor.patch(
+                create=sdk.messages.create, mode=mode, provider=instructor.Provider.ANTHROPIC
+            )
+            kind = instructor.AsyncInstructor if asynchronous else instructor.Instructor
+            by_hand = kind(client=sdk, create=create, mode=mode)
+            instrument(by_hand, **recording.providers)
+            for question in ("one?", "two?"):
+                await ask(by_hand, seller, "create", MANUAL, question)
+
+    asyncio.run(run())
+    assert bank.ledger.tokens[seller.model]["read"] > 0
+    agrees(Counted(recording), seller, bank)

@@ -1,0 +1,145 @@
+"""What reads tokens and works out dollars fails inside live calls, of every SDK: nobody but us notices."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import instructor
+import pytest
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion
+from support.models import MESSAGES, DictCache, User
+from support.recording import Recording
+from support.sabotage import FUNCTIONS, Broken
+from support.sellers import MANUAL, SELLERS
+
+from llm_cache_otel import Rates, Settings, instrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.interpret import prices
+from llm_cache_otel.later import later
+
+SETTINGS = Settings(
+    prices={"of-our-own": Rates(input=1, output=2)},
+    model_aliases={"a-deployment": "openai/gpt-4.1-mini"},
+)
+NAMESPACE = {"cache_namespace": "money"}
+BEFORE_THE_CALL = (
+    "interpret.bills.Bills.__init__",
+    *("interpret.prices.Prices.__init__", "interpret.prices._Table.__init__"),
+    *("interpret.rates.Rates.__post_init__", "interpret.rates._rate"),
+    "interpret.stored_calls.StoredCalls.__init__",
+)
+"""What runs when `instrument` or `Settings` is called, or is imported."""
+
+SABOTAGED = [
+    name
+    for name in FUNCTIONS
+    if name.startswith(
+        (
+            *("interpret.usage.", "interpret.prices.", "interpret.rates.", "interpret.bills."),
+            *("interpret.stored_calls.", "observe.reported.", "emit.bill_", "facts."),
+            *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
+        )
+    )
+    and not name.startswith((*BEFORE_THE_CALL, "emit.bill_metrics.BillMetrics.__init__"))
+]
+
+
+def impossible(**_: Any) -> ChatCompletion:
+    message = {"role": "assistant", "content": '{"name": "Ada", "age": 36}'}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    return ChatCompletion(
+        id="odd",
+        created=1,
+        model="a-deployment",
+        object="chat.completion",
+        choices=[choice],  # type: ignore[list-item]
+        usage=CompletionUsage(prompt_tokens=-1, completion_tokens=1, total_tokens=0),
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(simulated_provider: SimulatedProvider) -> dict[str, str]:
+    """What another process has stored."""
+    cache = DictCache()
+    program(simulated_provider, cache, lambda *targets: None, last="another process asks this")
+    return dict(cache.entries)
+
+
+def program(
+    provider: SimulatedProvider,
+    cache: DictCache,
+    observe: Callable[..., None],
+    last: str = "asked twice",
+) -> list[Any]:
+    seen: list[Any] = []
+    clients = {name: seller.make(provider.url, False) for name, seller in SELLERS.items()}
+    odd = instructor.Instructor(
+        None, create=instructor.patch(create=impossible, mode=instructor.Mode.JSON)
+    )
+    observe(*clients.values(), odd)
+    for name, client in clients.items():
+        seller = SELLERS[name]
+        for more in ({"cache": cache, **NAMESPACE}, {}):
+            request = {"model": seller.model, **seller.request(MANUAL, "who?")}
+            seen.append(seller.ways["create"](client)(response_model=User, **request, **more))
+        if seller.streams:
+            seen.append(list(seller.ways["create_partial"](client)(response_model=User, **request)))
+    for model in ("of-our-own", "a-deployment"):
+        asked = {"model": model, "messages": MESSAGES, "response_model": User}
+        seen.append(clients["openai"].create(**asked))
+    seen.append(odd.create(**asked))
+    asked["messages"] = [{"role": "user", "content": last}]
+    provider.cues.add(Cue(answer={}))
+    seen.append(clients["openai"].create(**asked, cache=cache, **NAMESPACE))
+    for entry in cache.entries:
+        cache.entries[entry] = json.dumps({**json.loads(cache.entries[entry]), "raw": None})
+    seen.append(clients["azure"].create(**asked, cache=cache, **NAMESPACE))
+    for _ in range(2):
+        seen.append(clients["openai"].create(**asked, cache=cache, **NAMESPACE))
+    for client in clients.values():
+        getattr(client.client, "close", lambda: None)()
+    return [
+        [one.model_dump() for one in (each if isinstance(each, list) else [each])] for each in seen
+    ]
+
+
+@pytest.fixture
+def may_fail_inside() -> bool:
+    return True
+
+
+@pytest.mark.parametrize("name", SABOTAGED)
+def test_the_program_sees_what_it_saw_without_us(
+    name: str,
+    simulated_provider: SimulatedProvider,
+    recording: Recording,
+    filled: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    cache = DictCache()
+    cache.entries = dict(filled)
+    without_us = program(simulated_provider, cache, lambda *targets: None)
+    cache.entries = dict(filled)
+    sabotage = Broken(FUNCTIONS[name])
+    if name.endswith((".load", "._is_hit")):
+        monkeypatch.setattr(prices._table, "is_loaded", False)
+
+    def observe(*targets: Any) -> None:
+        for target in targets:
+            instrument(target, settings=SETTINGS, **recording.providers)
+        sabotage.start()
+
+    try:
+        seen = program(simulated_provider, cache, observe)
+        assert later.wait(10)
+    finally:
+        sabotage.stop()
+    assert seen == without_us
+    assert sabotage.runs, "is it dead, or does the program above miss it?"
+    assert recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")

@@ -1,0 +1,149 @@
+"""Where prices come from, when they are loaded, and what is said of bad ones."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import genai_prices
+import pytest
+from instructor.cache import AutoCache
+from support import programs
+from support.clients import request_for
+from support.programs import environment
+from support.recording import Recording
+from support.ways import make_client
+
+from llm_cache_otel import Rates, Settings, instrument
+from llm_cache_otel.cli.receiver import OtlpReceiver
+from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.interpret import prices
+from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.later import later
+
+BAD: tuple[dict[str, Any], ...] = (
+    {"prices": {"m": Rates(1, 2), "n": 7}},
+    {"prices": ["m"]},
+    {"prices": {7: Rates(1, 2)}},
+    {"prices": {"m": {"input": 1}}},
+    {"prices": {"m": {"input": 1, "output": 2, "reads": 3}}},
+    {"prices": {"m": {"input": -1, "output": 2}}},
+    {"prices": "{"},
+    {"model_aliases": {"m": 7}},
+    {"model_aliases": "gpt-4o"},
+    {"price_table": "newest"},
+)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_settings_refuse_what_they_can_not_use(bad: dict[str, Any]) -> None:
+    (name,) = bad
+    with pytest.raises(ValueError, match=rf"Settings\({name}=...\) \w+"):
+        Settings(**bad)
+
+
+@pytest.mark.parametrize("rate", [-1, "much", float("nan"), float("inf"), True, None])
+def test_rates_are_numbers(rate: Any) -> None:
+    with pytest.raises(ValueError, match=r"Rates\(output=...\) must be a number"):
+        Rates(input=1, output=rate)
+
+
+def test_variables_have_them_in_json(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LLM_CACHE_OTEL_PRICES", '{"m": {"input": 0.4, "output": "1.60"}}')
+    monkeypatch.setenv("LLM_CACHE_OTEL_MODEL_ALIASES", '{"mine": "m"}')
+    monkeypatch.setenv("LLM_CACHE_OTEL_PRICE_TABLE", "OFF")
+    given = Settings(
+        prices={"m": Rates("0.4", "1.6")}, model_aliases={"mine": "m"}, price_table="off"
+    )
+    assert Settings() == given
+    assert hash(Settings()) == hash(given)
+    monkeypatch.setenv("LLM_CACHE_OTEL_PRICES", "none")
+    with caplog.at_level(logging.WARNING, "llm_cache_otel"):
+        assert Settings().prices == {}
+    assert "LLM_CACHE_OTEL_PRICES must be a mapping" in caplog.text
+
+
+def spent(recording: Recording, provider: SimulatedProvider, settings: Settings) -> float | None:
+    client = make_client(provider)
+    instrument(client, settings=settings, **recording.providers)
+    client.create(**request_for("from_openai"))
+    client.client.close()
+    assert later.wait(10)
+    return sum(recording.sums("llm_cache.spent.cost", "llm_cache.name").values()) or None
+
+
+def test_own_rates_are_what_counts(provider: SimulatedProvider, recording: Recording) -> None:
+    dear = Settings(prices={"gpt-4.1-mini": Rates(input=1000, output=0)})
+    usual = spent(recording, provider, Settings())
+    assert usual is not None
+    assert (spent(recording, provider, dear) or 0) > 100 * usual
+
+
+def test_switched_off_there_are_tokens_and_no_dollars(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    assert spent(recording, provider, Settings(price_table="off")) is None
+    points = "\n".join(recording.points())
+    assert spent(recording, provider, Settings(price_table="off")) is None
+    text = "\n".join(recording.points())
+    assert "{USD}" not in points + text
+    assert "llm_cache.unpriced.requests" not in points + text
+
+
+def test_prices_are_updated_where_that_is_asked_for_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(genai_prices.UpdatePrices, "start", lambda self: started.append(self))
+    Prices({}, {}, PriceTable.BUNDLED).load()
+    assert started == []
+    updated = Prices({}, {}, PriceTable.UPDATED)
+    assert not updated.is_loaded
+    updated.load()
+    updated.load()
+    assert len(started) == 1
+    assert updated.is_loaded
+
+
+def test_what_comes_before_the_table_is_loaded_is_told_later(
+    provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the caller's thread nothing is imported, however long that takes."""
+    client, cache = make_client(provider), AutoCache()
+    instrument(client, **recording.providers)
+    monkeypatch.setattr(prices._table, "is_loaded", False)
+    held = prices._table._lock
+    with held:
+        client.create(**request_for("from_openai", cache))
+        assert recording.spans() == []
+    assert later.wait(10)
+    assert prices._table.is_loaded
+    client.create(**request_for("from_openai", cache))
+    outcomes = [span.attributes.get("llm_cache.outcome") for span in recording.spans()]
+    assert [outcome for outcome in outcomes if outcome] == ["miss", "hit"]
+    assert recording.spans()[-1].attributes["llm_cache.saved.cost"] == next(
+        span.attributes["llm_cache.spent.cost"]
+        for span in recording.spans()
+        if "llm_cache.spent.cost" in span.attributes
+    )
+    client.client.close()
+
+
+FIRST_HITS = """
+import sys, time
+from support.caller import Caller
+caller = Caller()
+assert "genai_prices" not in sys.modules, "importing us, and instrumenting, loads no prices"
+assert "httpx2" in sys.modules, "or openai would use it half made, in another thread"
+caller(1)
+"""
+
+
+def test_nothing_is_loaded_before_the_first_call_and_all_of_it_arrives(
+    provider: SimulatedProvider, receiver: OtlpReceiver
+) -> None:
+    programs.run(FIRST_HITS, environment(provider, receiver))
+    assert receiver.metrics().total("llm_cache.spent.cost") > 0
+    assert receiver.metrics().total("llm_cache.requests") == 1
+    assert "genai_prices" in sys.modules

@@ -1,0 +1,53 @@
+"""`llm-cache-otel simulate-provider`, as a user runs it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import instructor
+import openai
+from support.models import MESSAGES, User
+
+COMMAND = [sys.executable, "-P", "-m", "llm_cache_otel", "simulate-provider"]
+
+
+def test_it_serves_until_an_interrupt_and_then_says_what_was_asked() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--port=0", "--latency=0"],
+        env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(5)]
+    exported = dict(re.findall(r"(\w+)=(\S+)", " ".join(said)))
+    sdk = openai.OpenAI(
+        base_url=exported["OPENAI_BASE_URL"], api_key=exported["OPENAI_API_KEY"], max_retries=0
+    )
+    client = instructor.from_openai(sdk)
+    assert client.create(model="gpt-4.1-mini", messages=MESSAGES, response_model=User).name
+    sdk.close()
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert re.search(r"gpt-4.1-mini +1 ", rest)
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with subprocess.Popen([*COMMAND, "--port=0"], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        port = re.search(r":(\d+)", first.stdout.readline())
+        assert port is not None
+        second = subprocess.run(
+            [*COMMAND, f"--port={port[1]}"], capture_output=True, text=True, timeout=60, check=False
+        )
+        first.kill()
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr == f"Port {port[1]} is taken. --port=0 finds a free one.\n"
