@@ -118,6 +118,9 @@ def check(both: Played, alone: Played, ours: Played, asynchronous: bool) -> None
             assert (situation, asynchronous) == ("stream", False)
         else:
             assert len(told.inferences) == told.asked, situation
+            assert told.dollars == ours[situation].dollars, situation
+    if not ours["hit"].asked:
+        assert ours["hit"].dollars == {"llm_cache.saved.cost", "llm_cache.saved.tokens.input"}
 
 
 def nest(spans: list[ReadableSpan]) -> None:

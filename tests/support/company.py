@@ -205,6 +205,13 @@ class Told:
         told = [_inference(span) for span in self.spans]
         return sum(each.input_tokens for each in told), sum(each.output_tokens for each in told)
 
+    @property
+    def dollars(self) -> set[str]:
+        """Which of them are told, which is on our spans only. (OpenLLMetry changes what is asked, and its price.)"""
+        names = ("llm_cache.spent.cost", "llm_cache.saved.cost", "llm_cache.saved.tokens.input")
+        creates = [span.attributes or {} for span in self.spans if span.name.startswith("create")]
+        return {name for name in names for attributes in creates if attributes.get(name)}
+
 
 def is_inference(span: ReadableSpan) -> bool:
     attributes = span.attributes or {}

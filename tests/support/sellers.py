@@ -148,7 +148,7 @@ SELLERS: dict[str, Seller] = {
     "openai, dear writes": Seller(
         _openai,
         "gpt-5.6",
-        {"plain": "5", "read": "0.50", "write_5m": "6.25", "write_1h": "0", "output": "30"},
+        {"plain": "4", "read": "0.40", "write_5m": "5", "write_1h": "0", "output": "20"},
         _chat,
     ),
     "openai responses": Seller(

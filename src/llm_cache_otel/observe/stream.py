@@ -15,7 +15,6 @@ from typing import Any, Self
 import wrapt
 
 from llm_cache_otel.guard import Guard
-from llm_cache_otel.observe.sdk import declared
 
 OnChunk = Callable[[Any], None]
 OnEnd = Callable[[BaseException | None, bool], None]
@@ -42,7 +41,7 @@ def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) 
     newest of them from when it is first asked for. `False`, and nothing done, for anything that is not made
     that way.
     """
-    inner = declared(stream, "_iterator")
+    inner = getattr(stream, "_iterator", None)
     if not is_generator(inner):
         return False
     stream._iterator = watch_generator(inner, guard, on_end, on_chunk)

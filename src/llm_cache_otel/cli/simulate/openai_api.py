@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/chat/object and …/responses/obj
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from llm_cache_otel.cli.simulate.exchange import Exchange, Json, chunks, server_
 from llm_cache_otel.cli.simulate.ledger import Used
 from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
 
-_CREATED = 1_760_000_000
+_CREATED = int(time.time())  # one moment for all, so that equal requests have equal answers
 _DAY = 86_400.0
 _IN_MEMORY = 300.0
 
