@@ -7,12 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from support.payloads import CREATED, PAYLOADS, Payload
 
 from llm_cache_otel import Rates
-from llm_cache_otel.facts import Cost, InferenceResponse, Unpriced, Usage
+from llm_cache_otel.emit.bill_metrics import BillMetrics
+from llm_cache_otel.facts import Bill, Cost, InferenceResponse, Unpriced, Usage
 from llm_cache_otel.interpret.prices import Inference, Prices, PriceTable, inference_of
 from llm_cache_otel.interpret.usage import usage_of
 from llm_cache_otel.observe.reported import reported_usage
@@ -177,6 +180,45 @@ def test_spent_and_saved_without_the_premium_is_the_price_without_a_cache(
     assert saved >= 0
     assert premium >= 0
     assert saved - premium == cost.saved - cost.premium
+
+
+def counters(reader: InMemoryMetricReader) -> dict[tuple[str, Any], float]:
+    data = reader.get_metrics_data()
+    return {
+        (metric.name, (point.attributes or {}).get("llm_cache.layer")): point.value
+        for resource in ([] if data is None else data.resource_metrics)
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint)
+    }
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(usages(), RATES, st.booleans()), min_size=1, max_size=8))
+def test_every_counter_only_grows(bought: list[tuple[Usage, Rates, bool]]) -> None:
+    """However odd the rates; and what they come to in the end is the price without any cache."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    metrics, before = BillMetrics(provider.get_meter(__name__)), dict[tuple[str, Any], float]()
+    without = 0.0
+    for usage, rates, hit in bought:
+        prices = Prices({"mine": rates}, {}, PriceTable.BUNDLED)
+        cost = prices.cost_of(Inference(None, ("mine",), usage, CREATED))
+        assert isinstance(cost, Cost)
+        if hit:
+            metrics.record_hit(Bill(usage, cost), {}, None)
+        else:
+            metrics.record_attempt(Bill(usage, cost), {}, None)
+            without += float(cost.spent + cost.saved - cost.premium)
+        after = counters(reader)
+        assert all(after[counter] >= value for counter, value in before.items())
+        before = after
+    provider.shutdown()
+    spent = before.get(("llm_cache.spent.cost", None), 0)
+    saved = before.get(("llm_cache.saved.cost", "prompt"), 0)
+    premium = before.get(("llm_cache.write_premium.cost", None), 0)
+    assert spent + saved - premium == pytest.approx(without, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", PAYLOADS)

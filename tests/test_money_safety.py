@@ -143,3 +143,23 @@ def test_the_program_sees_what_it_saw_without_us(
     assert seen == without_us
     assert sabotage.runs, "is it dead, or does the program above miss it?"
     assert recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
+
+
+def test_what_can_not_be_is_counted_and_claims_nothing(recording: Recording) -> None:
+    """Of a call that goes well otherwise."""
+    create = instructor.patch(create=impossible, mode=instructor.Mode.JSON)
+    client = instrument(instructor.Instructor(None, create=create), **recording.providers)
+    user = client.create(model="a-deployment", messages=MESSAGES, response_model=User)
+    assert user.model_dump() == {"name": "Ada", "age": 36}
+    (attempt,) = recording.spans("chat a-deployment")
+    assert "gen_ai.usage.input_tokens" not in attempt.attributes
+    assert "llm_cache.spent.cost" not in attempt.attributes
+    assert attempt.attributes["gen_ai.usage.output_tokens"] == 1
+    values = {
+        (metric.name, point.attributes.get("error.type")): point.value
+        for metric, point in recording.raw_points()
+        if hasattr(point, "value")
+    }
+    assert values["llm_cache.instrumentation.errors", "impossible prompt_tokens"] == 1
+    assert values["llm_cache.unpriced.requests", None] == 1
+    assert ("llm_cache.spent.cost", None) not in values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+from types import SimpleNamespace
 from typing import Any
 
 import instructor
@@ -105,6 +106,39 @@ def test_the_sdks_own_stream(client: Any, recording: Recording) -> None:
     gc.collect()
     assert recording.span(ATTEMPT).attributes["gen_ai.response.finish_reasons"] == ("stop",)
     assert recording.span("create").attributes["llm_cache.reason"] == "no_response_model"
+
+
+class EventStream:
+    """As mistralai's: a generator kept in the instance, and chunks inside of events."""
+
+    def __init__(self) -> None:
+        self.generator = (SimpleNamespace(data=chunk) for chunk in CHUNKS)
+
+    def __iter__(self) -> Any:
+        return self.generator
+
+
+CHUNKS = [
+    SimpleNamespace(choices=[SimpleNamespace(finish_reason=None)], model="ministral-8b"),
+    SimpleNamespace(
+        choices=[SimpleNamespace(finish_reason="stop")],
+        usage=SimpleNamespace(prompt_tokens=7, completion_tokens=3, total_tokens=10),
+    ),
+]
+
+
+def test_mistrals_stream(recording: Recording) -> None:
+    create = instructor.patch(create=lambda **_: EventStream(), mode=instructor.Mode.JSON)
+    client = instrument(instructor.Instructor(None, create=create), **recording.providers)
+    stream = client.create(**{**REQUEST, "response_model": None}, stream=True)
+    assert [event.data for event in stream] == CHUNKS
+    del stream
+    gc.collect()
+    told = recording.span(ATTEMPT).attributes
+    assert told["gen_ai.response.model"] == "ministral-8b"
+    assert told["gen_ai.response.finish_reasons"] == ("stop",)
+    assert told["gen_ai.usage.input_tokens"] == 7
+    assert told["gen_ai.usage.output_tokens"] == 3
 
 
 @pytest.mark.parametrize("way", ["create_partial", "create_iterable"])

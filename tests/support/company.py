@@ -207,7 +207,7 @@ class Told:
 
     @property
     def dollars(self) -> set[str]:
-        """Which of them are told, which is on our spans only. (OpenLLMetry changes what is asked, and its price.)"""
+        """Which are told, on our spans only. How much would vary: OpenLLMetry changes what is asked."""
         names = ("llm_cache.spent.cost", "llm_cache.saved.cost", "llm_cache.saved.tokens.input")
         creates = [span.attributes or {} for span in self.spans if span.name.startswith("create")]
         return {name for name in names for attributes in creates if attributes.get(name)}

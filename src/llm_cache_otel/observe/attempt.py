@@ -85,7 +85,8 @@ class Attempt:
     def could_not_be_parsed(self, error: BaseException) -> None:
         self._parse_error_type = error_type(error)
 
-    def _chunk(self, chunk: Any) -> None:
+    def _chunk(self, event: Any) -> None:
+        chunk = sdk.unwrapped(event)
         self._response = sdk.merged(self._response, sdk.inference_response(chunk))
         self._reported_all = self._reported_all or sdk.reports_all(chunk)
 

@@ -210,6 +210,12 @@ def _finish_reasons(response: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unwrapped(event: Any) -> Any:
+    """The chunk that an event of Mistral's SDK carries; of the others, whose events are the chunks, that."""
+    data = read(event, "data")
+    return event if read(data, "choices") is None else data
+
+
 def reports_all(chunk: Any) -> bool:
     """Whether what a stream reports up to this chunk is what is billed.
 

@@ -22,6 +22,10 @@ OnEnd = Callable[[BaseException | None, bool], None]
 it may be the garbage collector that calls."""
 
 
+_GENERATORS = ("_iterator", "generator")
+"""Where SDKs keep it: those that Stainless generates (openai, anthropic, …), and Speakeasy (mistralai)."""
+
+
 def is_generator(result: object) -> bool:
     return inspect.isgenerator(result) or inspect.isasyncgen(result)
 
@@ -37,15 +41,14 @@ def watch_generator(
 def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) -> bool:
     """Watch an SDK's stream object from inside, for users and Instructor check its type.
 
-    The SDKs that Stainless generates (openai, anthropic, groq, …) keep a generator in `_iterator`, the
-    newest of them from when it is first asked for. `False`, and nothing done, for anything that is not made
-    that way.
+    `False`, and nothing done, for anything that keeps no generator where SDKs do.
     """
-    inner = getattr(stream, "_iterator", None)
-    if not is_generator(inner):
-        return False
-    stream._iterator = watch_generator(inner, guard, on_end, on_chunk)
-    return True
+    for name in _GENERATORS:
+        inner = getattr(stream, name, None)
+        if is_generator(inner):
+            setattr(stream, name, watch_generator(inner, guard, on_end, on_chunk))
+            return True
+    return False
 
 
 class _Watched(wrapt.BaseObjectProxy[Any]):
