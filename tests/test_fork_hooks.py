@@ -62,6 +62,35 @@ signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 print(pausing.depth, pausing.most >= 1, forks._depth)
 """
 
+FAILING = """
+import importlib.util, os
+specification = importlib.util.spec_from_file_location("forks", {file!r})
+forks = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(forks)
+
+class Failing:
+    def __init__(self, rests):
+        self.rests, self.asked = rests, []
+
+    def __getattr__(self, name):
+        def fail(*_):
+            self.asked.append(name)
+            if name == "pause" and self.rests:
+                return True
+            raise RuntimeError(name)
+        return fail
+
+failing = [Failing(True), Failing(False)]
+for each in failing:
+    forks.pause_for_forks(each)
+child = os.fork()
+asked = sorted(name for each in failing for name in each.asked)
+if not child:
+    os._exit(0 if asked == ["end", "end", "pause", "pause"] and forks.generation == 1 else 1)
+assert os.waitpid(child, 0)[1] == 0
+print(*asked)
+"""
+
 PROGRAMS = {
     "a thread's child that never calls": """
 import os, threading
@@ -134,4 +163,10 @@ def test_it_ends_and_what_was_called_arrives_once(
 def test_a_supervisors_handler_forks_in_the_middle_of_a_fork(provider: SimulatedProvider) -> None:
     out, errors = run(SUPERVISOR.format(file=forks.__file__), environment(provider))
     assert out.split() == ["0", "True", "0"]
+    assert errors == ""
+
+
+def test_what_can_not_be_paused_keeps_nobody_from_forking(provider: SimulatedProvider) -> None:
+    out, errors = run(FAILING.format(file=forks.__file__), environment(provider))
+    assert out.split() == ["pause", "pause", "resume"]
     assert errors == ""

@@ -128,8 +128,14 @@ UNLESS_GIVEN = (
 WHERE_KEYS_CAN_FAIL = ("observe.key_part.", "interpret.advice._serialization_mend")
 ELSEWHERE = (
     # test_money_safety.py
-    *("interpret.usage.", "interpret.prices.", "interpret.rates.", "interpret.bills."),
-    *("interpret.stored_calls.", "observe.reported.", "emit.bill_", "facts."),
+    *("interpret.usage.", "interpret.price", "interpret.rates.", "interpret.bills."),
+    *(
+        "interpret.stored_calls.",
+        "interpret.inference.",
+        "observe.reported.",
+        "emit.bill_",
+        "facts.",
+    ),
     *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py
     "reporter.Reporter.missed_call",  # test_instrumentor.py

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Context, Decimal, Inexact, localcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from google.genai.types import TrafficType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
@@ -16,7 +18,8 @@ from support.payloads import CREATED, PAYLOADS, Payload
 from llm_cache_otel import Rates
 from llm_cache_otel.emit.bill_metrics import BillMetrics
 from llm_cache_otel.facts import Bill, Cost, InferenceResponse, Unpriced, Usage
-from llm_cache_otel.interpret.prices import Inference, Prices, PriceTable, inference_of
+from llm_cache_otel.interpret.inference import Inference, inference_of
+from llm_cache_otel.interpret.prices import Prices, PriceTable
 from llm_cache_otel.interpret.usage import usage_of
 from llm_cache_otel.observe.reported import reported_usage
 from llm_cache_otel.observe.sdk import inference_response
@@ -276,6 +279,58 @@ def test_own_rates_go_before_the_table_and_aliases_lead_to_either() -> None:
 )
 def test_what_is_unknown_has_no_price(provider: str | None, model: str) -> None:
     assert priced(TABLE, model, provider=provider) is Unpriced.UNKNOWN_MODEL
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "response", "rate"),
+    [
+        ("openai", "gpt-5.1", {"service_tier": "default"}, "1.25"),
+        ("openai", "gpt-5.1", {"service_tier": "priority"}, "2.50"),
+        ("openai", "gpt-5.1", {"service_tier": "scale"}, None),
+        ("openai", "gpt-4o-mini-audio-preview", {"service_tier": "flex"}, None),
+        ("azure.ai.openai", "gpt-4o", {"service_tier": "priority"}, None),
+        ("anthropic", "claude-sonnet-4-5", {"usage": {"service_tier": "standard"}}, "3"),
+        ("anthropic", "claude-sonnet-4-5", {"usage": {"service_tier": "batch"}}, "1.50"),
+        ("anthropic", "claude-sonnet-4-5", {"usage": {"service_tier": "priority"}}, None),
+        ("anthropic", "claude-sonnet-4-5", {"usage": {"speed": "fast"}}, None),
+        ("aws.bedrock", "amazon.nova-pro-v1:0", {"serviceTier": {"type": "default"}}, "0.80"),
+        ("aws.bedrock", "amazon.nova-pro-v1:0", {"serviceTier": {"type": "flex"}}, None),
+        (
+            "aws.bedrock",
+            "amazon.nova-pro-v1:0",
+            {"performanceConfig": {"latency": "optimized"}},
+            None,
+        ),
+        (
+            "gcp.vertex_ai",
+            "gemini-2.5-flash",
+            {"usage_metadata": {"traffic_type": TrafficType.ON_DEMAND}},
+            "0.30",
+        ),
+        (
+            "gcp.vertex_ai",
+            "gemini-2.5-flash",
+            {"usage_metadata": {"traffic_type": TrafficType.PROVISIONED_THROUGHPUT}},
+            None,
+        ),
+        ("groq", "openai/gpt-oss-20b", {"service_tier": "flex"}, "0.075"),
+    ],
+)
+def test_other_services_have_their_own_prices_or_none(
+    provider: str, model: str, response: dict[str, Any], rate: str | None
+) -> None:
+    inference = inference_of(
+        provider,
+        model,
+        replace(inference_response(response), created=CREATED),
+        Usage(input=100_000, output=0),
+        0.0,
+    )
+    cost = TABLE.cost_of(inference)
+    if rate is None:
+        assert cost is Unpriced.UNKNOWN_MODEL
+    else:
+        assert cost == Cost(Decimal(rate) / 10)
 
 
 def test_the_hosts_own_decimals_change_nothing() -> None:

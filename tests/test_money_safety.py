@@ -18,7 +18,7 @@ from support.sellers import MANUAL, SELLERS
 
 from llm_cache_otel import Rates, Settings, instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
-from llm_cache_otel.interpret import prices
+from llm_cache_otel.interpret import price_table
 from llm_cache_otel.later import later
 
 SETTINGS = Settings(
@@ -28,23 +28,28 @@ SETTINGS = Settings(
 NAMESPACE = {"cache_namespace": "money"}
 BEFORE_THE_CALL = (
     "interpret.bills.Bills.__init__",
-    *("interpret.prices.Prices.__init__", "interpret.prices._Table.__init__"),
+    *("interpret.prices.Prices.__init__", "interpret.price_table._Table.__init__"),
+    "interpret.price_table.import_beforehand",
     *("interpret.rates.Rates.__post_init__", "interpret.rates._rate"),
     "interpret.stored_calls.StoredCalls.__init__",
 )
 """What runs when `instrument` or `Settings` is called, or is imported."""
+AROUND_FORKS = tuple(f"interpret.price_table._Table.{name}" for name in ("pause", "resume", "end"))
 
 SABOTAGED = [
     name
     for name in FUNCTIONS
     if name.startswith(
         (
-            *("interpret.usage.", "interpret.prices.", "interpret.rates.", "interpret.bills."),
-            *("interpret.stored_calls.", "observe.reported.", "emit.bill_", "facts."),
+            *("interpret.usage.", "interpret.price", "interpret.rates.", "interpret.bills."),
+            *("interpret.stored_calls.", "interpret.inference.", "observe.reported."),
+            *("emit.bill_", "facts."),
             *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
         )
     )
-    and not name.startswith((*BEFORE_THE_CALL, "emit.bill_metrics.BillMetrics.__init__"))
+    and not name.startswith(
+        (*BEFORE_THE_CALL, *AROUND_FORKS, "emit.bill_metrics.BillMetrics.__init__")
+    )
 ]
 
 
@@ -128,7 +133,7 @@ def test_the_program_sees_what_it_saw_without_us(
     cache.entries = dict(filled)
     sabotage = Broken(FUNCTIONS[name])
     if name.endswith((".load", "._is_hit")):
-        monkeypatch.setattr(prices._table, "is_loaded", False)
+        monkeypatch.setattr(price_table.table, "is_loaded", False)
 
     def observe(*targets: Any) -> None:
         for target in targets:

@@ -18,7 +18,7 @@ from support.ways import make_client
 from llm_cache_otel import Rates, Settings, instrument
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
-from llm_cache_otel.interpret import prices
+from llm_cache_otel.interpret import price_table
 from llm_cache_otel.interpret.prices import Prices, PriceTable
 from llm_cache_otel.later import later
 
@@ -112,13 +112,13 @@ def test_what_comes_before_the_table_is_loaded_is_told_later(
     """On the caller's thread nothing is imported, however long that takes."""
     client, cache = make_client(provider), AutoCache()
     instrument(client, **recording.providers)
-    monkeypatch.setattr(prices._table, "is_loaded", False)
-    held = prices._table._lock
+    monkeypatch.setattr(price_table.table, "is_loaded", False)
+    held = price_table.table._lock
     with held:
         client.create(**request_for("from_openai", cache))
         assert recording.spans() == []
     assert later.wait(10)
-    assert prices._table.is_loaded
+    assert price_table.table.is_loaded
     client.create(**request_for("from_openai", cache))
     outcomes = [span.attributes.get("llm_cache.outcome") for span in recording.spans()]
     assert [outcome for outcome in outcomes if outcome] == ["miss", "hit"]

@@ -24,7 +24,8 @@ from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.outcome import outcome_of
-from llm_cache_otel.interpret.prices import Prices, PriceTable, import_beforehand
+from llm_cache_otel.interpret.price_table import import_beforehand
+from llm_cache_otel.interpret.prices import Prices, PriceTable
 from llm_cache_otel.later import later
 from llm_cache_otel.settings import Settings
 

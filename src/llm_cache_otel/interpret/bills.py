@@ -13,7 +13,8 @@ from llm_cache_otel.facts import (
     Reported,
     Unpriced,
 )
-from llm_cache_otel.interpret.prices import Prices, inference_of
+from llm_cache_otel.interpret.inference import inference_of
+from llm_cache_otel.interpret.prices import Prices
 from llm_cache_otel.interpret.stored_calls import StoredCall, StoredCalls
 from llm_cache_otel.interpret.usage import usage_of
 

@@ -168,7 +168,7 @@ def inference_response(response: Any) -> InferenceResponse:
         id=_first_string(named, ("id", "response_id", "RequestId")),
         finish_reasons=_finish_reasons(response),
         reported=reported_usage(response),
-        service_tier=_first_string(named, ("service_tier",)),
+        service_tier=_first_string(named, ("service_tier",)) or _bedrock_tier(response),
         created=_created(named),
     )
 
@@ -176,6 +176,13 @@ def inference_response(response: Any) -> InferenceResponse:
 def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
     values = (read(part, name) for part in parts for name in names)
     return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def _bedrock_tier(response: Any) -> str | None:
+    """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"""
+    latency = read(read(response, "performanceConfig"), "latency")
+    tier = latency if latency == "optimized" else read(read(response, "serviceTier"), "type")
+    return tier if isinstance(tier, str) else None
 
 
 def _created(parts: list[Any]) -> float | None:

@@ -1,0 +1,128 @@
+"""The table of genai-prices: https://github.com/pydantic/genai-prices
+
+Its import takes up to half a second and 16 MB, so it is loaded when something is first priced, and
+`is_loaded` says whether that is still to come. But it imports httpx2, and openai's SDK uses whatever stands
+under that name in `sys.modules`, half made or not: so that is imported beforehand, by whoever imports or
+instruments, and never beside a call.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from llm_cache_otel import forks
+from llm_cache_otel.interpret.inference import Inference
+
+if TYPE_CHECKING:
+    from genai_prices import Usage as Tokens
+    from genai_prices.types import ModelInfo, Provider
+
+    Price = Callable[[Tokens], Decimal]
+
+_PROVIDERS: Mapping[str, str] = {
+    "azure.ai.openai": "azure",
+    "aws.bedrock": "aws",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "gcp.gen_ai": "google",
+    "mistral_ai": "mistral",
+    "x_ai": "x-ai",
+}
+"""Ids of genai-prices, where `gen_ai.provider.name` is another."""
+
+_BY_TIER = frozenset({"openai", "azure", "anthropic", "aws", "google"})
+"""Where another service has other prices. (Groq's have the same.)"""
+
+
+def import_beforehand() -> None:
+    """What must not be imported while another thread calls openai's SDK: a few milliseconds beside that."""
+    with suppress(Exception):  # whatever is wrong with it, it is not the host's trouble
+        import httpx2  # noqa: F401
+
+
+if "openai" in sys.modules:
+    import_beforehand()
+
+
+class _Table:
+    """genai-prices' own, one in a process."""
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self._is_held = False
+        self.is_loaded = False
+        forks.pause_for_forks(self)
+
+    def pause(self, deadline: float) -> bool:
+        """Let an import end before this process forks, or a child would wait for it for ever."""
+        self._is_held = self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        return self._is_held
+
+    def resume(self) -> None:
+        if self._is_held:
+            self._lock.release()
+
+    def end(self) -> None:
+        forks.pause_for_forks(self)
+
+    def load(self) -> None:
+        with self._lock:
+            if not self.is_loaded:
+                import genai_prices
+
+                # Its data and its units are imported when they are first needed.
+                genai_prices.calc_price(
+                    genai_prices.Usage(input_tokens=1), "gpt-4o", provider_id="openai"
+                )
+                self.is_loaded = True
+
+
+table = _Table()
+
+
+def price_of(inference: Inference, provider: str | None, model: str) -> Price | None:
+    """Of any tokens, as this provider charges for this model; `None` where the table does not say."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    if provider is None:  # another's model of that name may have another price
+        return None
+    try:
+        seller, info = get_snapshot().find_provider_model(
+            model, None, _PROVIDERS.get(provider, provider), None
+        )
+    except LookupError:
+        return None
+    when = datetime.fromtimestamp(inference.seconds, UTC)
+    if seller.id in _BY_TIER and not _has_prices_for(inference.context, info, seller, when):
+        return None
+
+    def price(tokens: Tokens) -> Decimal:
+        calculated = info.calc_price(
+            tokens,
+            seller,
+            genai_request_timestamp=when,
+            price_context=dict(inference.context) or None,
+        )
+        return calculated.total_price
+
+    return price
+
+
+def _has_prices_for(
+    context: tuple[tuple[str, str], ...], info: ModelInfo, seller: Provider, when: datetime
+) -> bool:
+    """Whether the table knows what another than the standard service cost then, of this very seller."""
+    its_own = any(info is model for model in seller.models)
+    known = {
+        item
+        for variant in (info.price_variants or () if its_own else ())
+        if variant.constraint is None or variant.constraint.active(when)
+        for item in variant.when.items()
+    }
+    return known.issuperset(context)
