@@ -107,6 +107,7 @@ OFF_THE_PATH = (
         "later.Later.__init__",
         "later.Later.wait",
         "later.Later._run",
+        *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
         "observe.seams._is_open",
         *("observe.seams.replaced", "observe.seams._Seam."),
         "observe.instructor_api.",

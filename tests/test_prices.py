@@ -147,3 +147,28 @@ def test_nothing_is_loaded_before_the_first_call_and_all_of_it_arrives(
     assert receiver.metrics().total("llm_cache.spent.cost") > 0
     assert receiver.metrics().total("llm_cache.requests") == 1
     assert "genai_prices" in sys.modules
+
+
+FIRST_CALLS_OF_CHILDREN = """
+import multiprocessing, os, sys
+from support.caller import Caller
+caller = Caller()
+child = multiprocessing.get_context("fork").Process(target=caller, args=("a process's first",))
+child.start()
+child.join()
+assert child.exitcode == 0
+child = os.fork()
+if not child:
+    caller("a child's first")
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+assert "genai_prices" not in sys.modules
+"""
+
+
+def test_children_tell_what_they_did_while_prices_were_loaded(
+    provider: SimulatedProvider, receiver: OtlpReceiver
+) -> None:
+    programs.run(FIRST_CALLS_OF_CHILDREN, environment(provider, receiver))
+    assert receiver.metrics().total("llm_cache.requests") == 2
+    assert receiver.metrics().total("llm_cache.spent.cost") > 0

@@ -38,8 +38,8 @@ class Later:
             if self._generation == forks.generation:
                 return
             if self._generation is None:
-                atexit.register(self._exit)
-            elif "multiprocessing.util" in sys.modules:
+                atexit.register(self.wait, _EXIT_TIMEOUT)
+            if forks.generation and "multiprocessing.util" in sys.modules:
                 # A forked child of multiprocessing skips atexit before Python 3.13.
                 sys.modules["multiprocessing.util"].Finalize(None, self._exit, exitpriority=-100)
             queue: SimpleQueue[Work] = SimpleQueue()
@@ -62,7 +62,7 @@ class Later:
         return done.wait(timeout)
 
     def at_exit(self, work: Work) -> None:
-        """Have `work` done when the process exits and what was put before is done."""
+        """Have `work` done when a child of multiprocessing ends, and what was put before is done."""
         self._at_exit.append(work)
 
     def _exit(self) -> None:
