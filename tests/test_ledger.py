@@ -238,3 +238,31 @@ def test_anthropic_as_it_is_patched_by_hand(
     asyncio.run(run())
     assert bank.ledger.tokens[seller.model]["read"] > 0
     agrees(Counted(recording), seller, bank)
+
+
+def test_anthropic_marks_tools_system_and_the_whole_request(
+    bank: SimulatedProvider, recording: Recording
+) -> None:
+    """Wherever `cache_control` stands, what it makes the provider read is read from its answer."""
+    seller = SELLERS["anthropic"]
+    marker = {"type": "ephemeral"}
+    plain = {"messages": [{"role": "user", "content": "who?"}], "max_tokens": 100}
+    long_tool = {"name": "law", "description": MANUAL, "input_schema": {"type": "object"}}
+    ways: list[dict[str, Any]] = [
+        {"tools": [{**long_tool, "cache_control": marker}]},
+        {"system": [{"type": "text", "text": MANUAL, "cache_control": marker}]},
+        {"system": MANUAL, "cache_control": marker},
+    ]
+
+    async def run() -> None:
+        async with selling(seller, bank.url, False) as client:
+            instrument(client, **recording.providers)
+            for way in ways:
+                for _ in range(2):
+                    client.create(model=seller.model, response_model=None, **plain, **way)
+
+    asyncio.run(run())
+    attempts = recording.spans(f"chat {seller.model}")
+    read = [each.attributes["gen_ai.usage.cache_read.input_tokens"] for each in attempts]
+    assert [tokens > 1500 for tokens in read] == [False, True] * len(ways)
+    agrees(Counted(recording), seller, bank)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 
+import httpx
 import instructor
 import openai
 from support.models import MESSAGES, User
+
+from llm_cache_otel.cli.simulate import SimulatedProvider
 
 COMMAND = [sys.executable, "-P", "-m", "llm_cache_otel", "simulate-provider"]
 
@@ -51,3 +55,32 @@ def test_a_port_that_is_taken_is_said() -> None:
         first.kill()
     assert (second.returncode, second.stdout) == (2, "")
     assert second.stderr == f"Port {port[1]} is taken. --port=0 finds a free one.\n"
+
+
+def refusal(provider: SimulatedProvider, path: str, body: str) -> tuple[int, str]:
+    answer = httpx.post(f"{provider.url}{path}", content=body)
+    return answer.status_code, answer.json()["error"]["message"]
+
+
+def test_what_a_real_provider_refuses_is_refused(provider: SimulatedProvider) -> None:
+    def marked(*ttls: str) -> str:
+        content = [
+            {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": ttl}}
+            for ttl in ttls
+        ]
+        messages = [{"role": "user", "content": content}]
+        return json.dumps({"model": "claude-sonnet-4-5", "messages": messages, "max_tokens": 1})
+
+    status, message = refusal(provider, "/v1/messages", marked(*["5m"] * 5))
+    assert (status, "maximum of 4" in message) == (400, True)
+    status, message = refusal(provider, "/v1/messages", marked("2h"))
+    assert (status, "'2h'" in message) == (400, True)
+    bodies = {
+        "{": "names a model",
+        "[]": "names a model",
+        '{"model": "m", "tools": 7}': "can't read",
+        '{"model": "m", "tools": [{}]}': "can't read",
+    }
+    for body, complaint in bodies.items():
+        status, message = refusal(provider, "/v1/messages", body)
+        assert (status, complaint in message) == (400, True), body

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from llm_cache_otel.cli.simulate.exchange import Exchange, Json, chunks, server_sent, written
+from llm_cache_otel.cli.simulate.exchange import (
+    BadRequest,
+    Exchange,
+    Json,
+    chunks,
+    server_sent,
+    written,
+)
 from llm_cache_otel.cli.simulate.ledger import Used
-from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
+from llm_cache_otel.cli.simulate.prompt_cache import TTLS, Block, Input
+
+_MOST_MARKERS = 4
 
 
 def error(exchange: Exchange) -> Response:
@@ -108,6 +118,13 @@ def _read(exchange: Exchange) -> Input:
             for part in _blocks(message["content"])
         ),
     ]
+    if "cache_control" in body and blocks:  # of the whole request: it marks what comes last
+        blocks[-1] = replace(blocks[-1], ttl=_ttl(body["cache_control"]))
+    marked = sum(block.ttl is not None for block in blocks)
+    if marked > _MOST_MARKERS:
+        raise BadRequest(
+            f"A maximum of {_MOST_MARKERS} blocks with cache_control may be provided. Found {marked}."
+        )
     return exchange.cache.marked(exchange.model, blocks, minimum=_minimum(exchange.model))
 
 
@@ -122,7 +139,14 @@ def _block(part: Any) -> Block:
         return Block(written(part))
     unmarked = {name: value for name, value in inner.items() if name != "cache_control"}
     text = written({**part, "content": unmarked} if inner is not part else unmarked)
-    return Block(text, marker.get("ttl", "5m"))
+    return Block(text, _ttl(marker))
+
+
+def _ttl(marker: Json) -> str:
+    ttl = marker.get("ttl", "5m")
+    if ttl not in TTLS:
+        raise BadRequest(f"cache_control.ttl: Input should be '5m' or '1h', not {ttl!r}")
+    return str(ttl)
 
 
 def _minimum(model: str) -> int:

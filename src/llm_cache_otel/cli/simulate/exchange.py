@@ -21,6 +21,10 @@ _CHUNK = 12
 Json = dict[str, Any]
 
 
+class BadRequest(ValueError):
+    """What a real provider refuses too; its message is the answer's."""
+
+
 @dataclass(frozen=True)
 class Exchange:
     """The request's body, the cue for it, and what the provider keeps."""

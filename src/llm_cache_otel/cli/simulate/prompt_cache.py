@@ -15,10 +15,12 @@ from dataclasses import dataclass
 CHARACTERS_PER_TOKEN = 4
 
 _MOST_PROMPTS = 256
+_MOST_PREFIXES = 65_536
 _LOOKS_BACK = 20
 """Blocks before a marker where Anthropic looks for what was written earlier."""
 
-_SECONDS = {"5m": 300.0, "1h": 3600.0}
+TTLS = {"5m": 300.0, "1h": 3600.0}
+"""Seconds that marked prefixes are kept that nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class PromptCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._prompts: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
-        self._prefixes: dict[tuple[str, str], _Kept] = {}
+        self._prefixes: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     def automatic(
         self,
@@ -119,10 +121,12 @@ class PromptCache:
             for end in ends:
                 if end.ttl is None or end.tokens < minimum or end.tokens <= reached:
                     continue
-                seconds = _SECONDS[end.ttl]
+                seconds = TTLS[end.ttl]
                 self._prefixes[space, end.digest] = _Kept(now + seconds, seconds)
                 written[end.ttl] += end.tokens - position
                 position = end.tokens
+            while len(self._prefixes) > _MOST_PREFIXES:
+                self._prefixes.popitem(last=False)
         return Input(total, reached, written["5m"], written["1h"])
 
 

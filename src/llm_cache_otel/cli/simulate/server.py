@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Self
 
 from starlette.applications import Starlette
@@ -15,9 +16,11 @@ from starlette.routing import Route
 from llm_cache_otel.cli.serving import ThreadedServer
 from llm_cache_otel.cli.simulate import anthropic_api, bedrock_api, gemini_api, openai_api
 from llm_cache_otel.cli.simulate.cues import Cue, Cues
-from llm_cache_otel.cli.simulate.exchange import Exchange
+from llm_cache_otel.cli.simulate.exchange import BadRequest, Exchange, Json
 from llm_cache_otel.cli.simulate.ledger import Ledger
 from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
+
+_NO_MODEL = Cue(status=400, message="the request is no JSON that names a model")
 
 Speak = Callable[[Exchange], Response]
 
@@ -85,14 +88,28 @@ class SimulatedProvider:
     def _route(self, path: str, speak: Speak, error: Speak) -> Route:
         async def endpoint(request: Request) -> Response:
             self.ledger.count_request()
-            body = await request.json()
+            body = await _json_object(request)
             model = request.path_params.get("model") or body.get("model", "")
-            cue = self.cues.next()
+            cue = self.cues.next() if model else _NO_MODEL
             exchange = Exchange(body, model, cue, self.prompt_cache, self.ledger)
             if exchange.cue.delay:
                 await asyncio.sleep(exchange.cue.delay)
             if exchange.cue.status != 200:
                 return error(exchange)
-            return speak(exchange)
+            try:
+                return speak(exchange)
+            except BadRequest as refusal:
+                message = str(refusal)
+            except (AttributeError, LookupError, TypeError, ValueError) as trouble:
+                message = f"the simulated provider can't read this request: {trouble!r}"
+            return error(replace(exchange, cue=Cue(status=400, message=message)))
 
         return Route(path, endpoint, methods=["POST"])
+
+
+async def _json_object(request: Request) -> Json:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {}
