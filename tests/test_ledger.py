@@ -14,6 +14,7 @@ from instructor.cache import AutoCache
 from support.models import DictCache, User
 from support.recording import Recording
 from support.sellers import MANUAL, SELLERS, Seller, ask, selling
+from support.versions import namespace, since_modes_for_all
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
@@ -132,7 +133,7 @@ def test_a_hit_saves_what_the_stored_call_cost(
     async def ask_with(recording: Recording) -> Counted:
         async with selling(seller, bank.url, asynchronous) as client:
             instrument(client, **recording.providers)
-            more = {"cache": cache, "cache_namespace": "shared", "max_retries": 2}
+            more = {"cache": cache, "max_retries": 2, **namespace("shared")}
             await ask(client, seller, "create", MANUAL, "one?", **more)
         return Counted(recording)
 
@@ -215,6 +216,7 @@ def test_what_a_broken_stream_reports_before_its_end_is_no_bill(
     assert counted.sums["llm_cache.unpriced.requests"] == 1
 
 
+@since_modes_for_all
 @SYNC_AND_ASYNC
 def test_anthropic_as_it_is_patched_by_hand(
     asynchronous: bool, bank: SimulatedProvider, recording: Recording

@@ -15,6 +15,7 @@ from support.models import MESSAGES, DictCache, User
 from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
 from support.sellers import MANUAL, SELLERS
+from support.versions import namespace
 
 from llm_cache_otel import Rates, Settings, instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
@@ -25,7 +26,7 @@ SETTINGS = Settings(
     prices={"of-our-own": Rates(input=1, output=2)},
     model_aliases={"a-deployment": "openai/gpt-4.1-mini"},
 )
-NAMESPACE = {"cache_namespace": "money"}
+NAMESPACE = namespace("money")
 BEFORE_THE_CALL = (
     "interpret.bills.Bills.__init__",
     *("interpret.prices.Prices.__init__", "interpret.price_table._Table.__init__"),

@@ -19,6 +19,7 @@ from google import genai
 from google.genai.types import HttpOptions
 
 from support.models import User
+from support.versions import BEDROCK_TOOLS, GENAI_JSON
 
 MANUAL = "Clause: the parties agree that whoever reads this has read it. " * 120
 """Some 1,900 tokens: more than any prompt cache here asks for but Anthropic's of the small models."""
@@ -95,7 +96,7 @@ def _genai(url: str, asynchronous: bool, **kwargs: Any) -> Any:
 
 def _genai_structured(url: str, asynchronous: bool) -> Any:
     """Whose answers are text, and come in pieces."""
-    return _genai(url, asynchronous, mode=instructor.Mode.JSON)
+    return _genai(url, asynchronous, mode=GENAI_JSON)
 
 
 def _bedrock(url: str, asynchronous: bool) -> Any:
@@ -107,7 +108,7 @@ def _bedrock(url: str, asynchronous: bool) -> Any:
         aws_secret_access_key="k",
         config=botocore.config.Config(retries={"max_attempts": 0}),
     )
-    return instructor.from_bedrock(client, async_client=asynchronous)
+    return instructor.from_bedrock(client, mode=BEDROCK_TOOLS, async_client=asynchronous)
 
 
 def _chat(manual: str, question: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from instructor import Instructor, hooks
+from instructor import Instructor, Mode, hooks, patch
 
 from llm_cache_otel.observe import instructor_api
 
@@ -30,17 +30,26 @@ ITERABLES_ARE_LAZY = INSTRUCTOR[:2] != (1, 13)
 
 PARTIALS_ARE_LISTS = INSTRUCTOR >= (1, 13)
 
+HAS_MODES_FOR_ALL = "provider" in inspect.signature(patch).parameters
+"""Before, each provider has modes of its own, and `patch` knows OpenAI's format only."""
+
 HAS_HOOKS_PER_CALL = "hooks" in inspect.signature(Instructor.create).parameters
 HAS_USAGE_HOOK = any(name.value == "completion:usage" for name in hooks.HookName)
 
 RETRIES_COUNT_FROM_0 = INSTRUCTOR >= (1, 15, 3)
 """Before, `max_retries` is how many attempts there are, of which any error costs one."""
 
+GENAI_JSON = Mode.JSON if HAS_MODES_FOR_ALL else Mode.GENAI_STRUCTURED_OUTPUTS
+BEDROCK_TOOLS = Mode.TOOLS if HAS_MODES_FOR_ALL else Mode.BEDROCK_TOOLS
+
 lazy_iterables = pytest.mark.skipif(
     not ITERABLES_ARE_LAZY, reason="Instructor 1.13 makes a list of create_iterable"
 )
 since_namespaces = pytest.mark.skipif(
     not HAS_NAMESPACES, reason="before Instructor 1.17 a cache has no namespaces"
+)
+since_modes_for_all = pytest.mark.skipif(
+    not HAS_MODES_FOR_ALL, reason="before, instructor.patch knows OpenAI's format only"
 )
 since_keys_can_fail = pytest.mark.skipif(
     not KEYS_CAN_FAIL, reason="before Instructor 1.17 there is a key for every request"

@@ -11,7 +11,7 @@ from llm_cache_otel.cli.wording import counted, dollars, plain
 from llm_cache_otel.emit import names
 
 _UNPRICED = {
-    "unknown_model": "no price is known of their model",
+    "unknown_model": "no price is known of their model or service tier",
     "no_usage": "their provider reported no tokens",
 }
 
@@ -27,7 +27,7 @@ def money_rows(metrics: ReceivedMetrics) -> Iterator[tuple[str, Text]]:
         yield "saved by prompt caches", Text(dollars(by_prompts), "green")
         if premium:
             yield "extra for writing to these", Text(dollars(-premium), "red")
-            yield "saved in all", Text(dollars(by_hits + by_prompts - premium), "bold")
+        yield "net savings", Text(dollars(by_hits + by_prompts - premium), "bold")
         yield "spent", Text(dollars(metrics.total(names.SPENT_COST)))
     read = metrics.total(names.GEN_AI_CACHE_READ_TOKENS)
     of = metrics.total(names.GEN_AI_INPUT_TOKENS)
