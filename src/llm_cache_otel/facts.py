@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Context, Decimal
 from enum import Enum, StrEnum
 from typing import Any, Protocol
@@ -166,6 +166,14 @@ class Usage:
             for each in fields(self)
             if (count := getattr(self, each.name)) is not None
         }
+
+    def at_most(self) -> Usage:
+        """With all written to a prompt cache, and for an hour, of which it is not reported what was."""
+        written = self.cache_write
+        if written is None and self.input is not None:
+            written = self.input - (self.cache_read or 0)
+        hour = written if self.cache_write_1h is None else self.cache_write_1h
+        return replace(self, cache_write=written, cache_write_1h=hour)
 
     def __add__(self, other: Usage) -> Usage:
         counts = Counter(self.counts())

@@ -19,7 +19,7 @@ from google import genai
 from google.genai.types import HttpOptions
 
 from support.models import User
-from support.versions import BEDROCK_TOOLS, GENAI_JSON
+from support.versions import GENAI_JSON, HAS_MODES_FOR_ALL, KEYS_CAN_FAIL
 
 MANUAL = "Clause: the parties agree that whoever reads this has read it. " * 120
 """Some 1,900 tokens: more than any prompt cache here asks for but Anthropic's of the small models."""
@@ -108,7 +108,7 @@ def _bedrock(url: str, asynchronous: bool) -> Any:
         aws_secret_access_key="k",
         config=botocore.config.Config(retries={"max_attempts": 0}),
     )
-    return instructor.from_bedrock(client, mode=BEDROCK_TOOLS, async_client=asynchronous)
+    return instructor.from_bedrock(client, async_client=asynchronous)
 
 
 def _chat(manual: str, question: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ SELLERS: dict[str, Seller] = {
     ),
     "genai": Seller(_genai, "gemini-2.5-flash", _FLASH, _chat),
     "genai, structured": Seller(
-        _genai_structured, "gemini-2.5-flash", _FLASH, _chat, is_cached=False
+        _genai_structured, "gemini-2.5-flash", _FLASH, _chat, is_cached=not KEYS_CAN_FAIL
     ),
     "bedrock": Seller(
         _bedrock,
@@ -188,6 +188,9 @@ SELLERS: dict[str, Seller] = {
         streams=False,
     ),
 }
+
+if not HAS_MODES_FOR_ALL:
+    del SELLERS["bedrock"]  # of which Instructor asks for no tools then, and so says no schema
 
 
 async def ask(

@@ -39,8 +39,10 @@ HAS_USAGE_HOOK = any(name.value == "completion:usage" for name in hooks.HookName
 RETRIES_COUNT_FROM_0 = INSTRUCTOR >= (1, 15, 3)
 """Before, `max_retries` is how many attempts there are, of which any error costs one."""
 
+TOTALS_HAVE_WRITES = HAS_MODES_FOR_ALL
+"""Before, what Instructor stores of several attempts says nothing, or less, of writes to prompt caches."""
+
 GENAI_JSON = Mode.JSON if HAS_MODES_FOR_ALL else Mode.GENAI_STRUCTURED_OUTPUTS
-BEDROCK_TOOLS = Mode.TOOLS if HAS_MODES_FOR_ALL else Mode.BEDROCK_TOOLS
 
 lazy_iterables = pytest.mark.skipif(
     not ITERABLES_ARE_LAZY, reason="Instructor 1.13 makes a list of create_iterable"

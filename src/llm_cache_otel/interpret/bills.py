@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from llm_cache_otel.facts import (
     AttemptFacts,
     Bill,
     CallFacts,
+    Cost,
     InferenceResponse,
     Outcome,
     Reported,
@@ -78,8 +80,12 @@ class Bills:
         response = stored or InferenceResponse()
         seconds = call.interval.start_ns / 1e9
         bill = self._bill(call.provider, call.model, response, seconds)
-        is_total = _is_total(call.provider, response.reported)
-        return Bill(bill.usage, bill.cost, bill.unpriced, is_least=not is_total)
+        is_least = not _is_total(call.provider, response.reported)
+        if bill.usage is not None and bill.cost is not None and not is_least:
+            most = inference_of(call.provider, call.model, response, bill.usage.at_most(), seconds)
+            cost = self._prices.cost_of(most)
+            is_least = isinstance(cost, Cost) and cost.spent > bill.cost.spent
+        return replace(bill, is_least=is_least)
 
     def _bill(
         self, provider: str | None, model: str | None, response: InferenceResponse, seconds: float
@@ -127,6 +133,7 @@ def _is_total(provider: str | None, reported: Reported | None) -> bool:
     """Whether Instructor stored the total over all attempts.
 
     It adds up for OpenAI's chat completions and Anthropic's messages; of others the last attempt's stay.
+    (Before 1.15 without what was written to a prompt cache, or without how long for.)
     """
     names = reported or {}
     return provider in _TOTALLING and "input_tokens_details" not in names
