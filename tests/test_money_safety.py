@@ -95,7 +95,7 @@ def program(
         if seller.streams:
             seen.append(list(seller.ways["create_partial"](client)(response_model=User, **request)))
     for model in ("of-our-own", "a-deployment"):
-        asked = {"model": model, "messages": MESSAGES, "response_model": User}
+        asked = {"model": model, "messages": [*MESSAGES], "response_model": User}
         seen.append(clients["openai"].create(**asked))
     seen.append(odd.create(**asked))
     asked["messages"] = [{"role": "user", "content": last}]
@@ -155,7 +155,7 @@ def test_what_can_not_be_is_counted_and_claims_nothing(recording: Recording) -> 
     """Of a call that goes well otherwise."""
     create = instructor.patch(create=impossible, mode=instructor.Mode.JSON)
     client = instrument(instructor.Instructor(None, create=create), **recording.providers)
-    user = client.create(model="a-deployment", messages=MESSAGES, response_model=User)
+    user = client.create(model="a-deployment", messages=[*MESSAGES], response_model=User)
     assert user.model_dump() == {"name": "Ada", "age": 36}
     (attempt,) = recording.spans("chat a-deployment")
     assert "gen_ai.usage.input_tokens" not in attempt.attributes
