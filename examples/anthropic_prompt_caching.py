@@ -28,9 +28,7 @@ class Answer(BaseModel):
 def main() -> None:
     client = instructor.from_provider("anthropic/claude-sonnet-5-5")
     instrument(client, name="contracts")
-    marker = {
-        "type": "ephemeral"
-    }  # for five minutes; {"ttl": "1h"} besides keeps it an hour, dearer
+    marker = {"type": "ephemeral"}  # for five minutes; for an hour with "ttl": "1h", dearer
     for question in ("Who airs room 7?", "In what state is room 12 kept?"):
         answer, message = client.create_with_completion(
             response_model=Answer,

@@ -28,7 +28,7 @@ class Answer(BaseModel):
 
 
 def main() -> None:
-    client = instructor.from_provider("openai/gpt-4.1-mini", mode=instructor.Mode.RESPONSES_TOOLS)
+    client = instructor.from_provider("openai/gpt-4.1", mode=instructor.Mode.RESPONSES_TOOLS)
     instrument(client, name="contracts")
     for question in ("Who airs room 7?", "In what state is room 12 kept?"):
         answer, response = client.responses.create_with_completion(
@@ -38,7 +38,7 @@ def main() -> None:
                 {"role": "user", "content": question},
             ],
             prompt_cache_key="contracts",  # requests with the same key go where the prefix is
-            prompt_cache_retention="24h",  # by default it is forgotten after minutes
+            prompt_cache_retention="24h",  # or minutes; not every model has it
         )
         usage = response.usage
         cached = usage.input_tokens_details.cached_tokens
