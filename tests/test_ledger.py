@@ -224,17 +224,20 @@ def test_what_a_broken_stream_reports_before_its_end_is_no_bill(
 
 
 @since_modes_for_all
+@pytest.mark.filterwarnings("ignore:Mode.ANTHROPIC_TOOLS is deprecated")
 @SYNC_AND_ASYNC
 def test_anthropic_as_it_is_patched_by_hand(
     asynchronous: bool, bank: SimulatedProvider, recording: Recording
 ) -> None:
-    """As documented; Instructor 1.17 raises of it unless the provider is named too."""
+    """As documented; Instructor raises of it since 1.15 unless the provider is named too."""
     seller = SELLERS["anthropic"]
 
     async def run() -> None:
         async with selling(seller, bank.url, asynchronous) as client:
             sdk = client.client
-            mode = instructor.Mode.TOOLS
+            mode = instructor.Mode.ANTHROPIC_TOOLS
+            with pytest.raises(Exception, match="not registered"):  # with us or without
+                instructor.patch(create=sdk.messages.create, mode=mode)
             create = instructor.patch(
                 create=sdk.messages.create, mode=mode, provider=instructor.Provider.ANTHROPIC
             )

@@ -106,6 +106,61 @@ def test_prices_are_updated_where_that_is_asked_for_only(monkeypatch: pytest.Mon
     assert updated.is_loaded
 
 
+UPDATED = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Event, Thread
+
+is_told = Event()
+dearer = {"input_mtok": 1000, "output_mtok": 1000}
+model = {"id": "gpt-4.1-mini", "match": {"equals": "gpt-4.1-mini"}, "prices": dearer}
+table = [{"id": "openai", "name": "OpenAI", "api_pattern": "openai", "models": [model]}]
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        is_told.wait(30)
+        body = json.dumps(table).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Handler)
+Thread(target=server.serve_forever, daemon=True).start()
+
+import genai_prices
+genai_prices.UpdatePrices.__init__.__defaults__ = (
+    3600, f"http://127.0.0.1:{server.server_port}/", *genai_prices.UpdatePrices.__init__.__defaults__[2:]
+)
+from llm_cache_otel import flush
+from llm_cache_otel.later import later
+from support.caller import Caller
+caller = Caller()
+caller(0)
+assert later.wait(10)
+is_told.set()
+assert genai_prices.wait_prices_updated_sync(10)
+caller(1)
+print(flush())
+"""
+
+
+def test_updated_prices_are_used_as_soon_as_they_are_there(
+    provider: SimulatedProvider, receiver: OtlpReceiver
+) -> None:
+    variables = environment(provider, receiver, LLM_CACHE_OTEL_PRICE_TABLE="updated")
+    out, errors = programs.run(UPDATED, variables)
+    assert (out.split(), errors) == (["True"], "")
+    by_bundled, by_updated = (
+        span.attributes["llm_cache.spent.cost"]
+        for span in receiver.spans
+        if span.name.startswith("chat")
+    )
+    assert by_updated > 500 * by_bundled
+
+
 def test_what_comes_before_the_table_is_loaded_is_told_later(
     provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
