@@ -114,8 +114,8 @@ def _cost(price: Price, usage: Usage) -> Cost:
     reads = ("cache_read", "cache_read_audio")
     writes = ("cache_write", "cache_write_1h")
     spent = price(_tokens(usage))
-    unread = price(_tokens(usage, reads))
-    uncached = price(_tokens(usage, reads + writes))
+    unread = price(_tokens(usage, reads)) if usage.cache_read else spent
+    uncached = price(_tokens(usage, reads + writes)) if usage.cache_write else unread
     return Cost(spent=spent, saved=unread - spent, premium=unread - uncached)
 
 
