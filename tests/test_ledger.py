@@ -229,7 +229,7 @@ def test_what_a_broken_stream_reports_before_its_end_is_no_bill(
 def test_anthropic_as_it_is_patched_by_hand(
     asynchronous: bool, bank: SimulatedProvider, recording: Recording
 ) -> None:
-    """As documented; Instructor raises of it since 1.15 unless the provider is named too."""
+    """As documented; Instructor raises of it since 1.15.3 unless the provider is named too."""
     seller = SELLERS["anthropic"]
 
     async def run() -> None:
