@@ -16,7 +16,7 @@ from support.recording import Recording
 from support.sellers import MANUAL, SELLERS, Seller, ask, selling
 from support.versions import TOTALS_HAVE_WRITES, max_retries, namespace, since_modes_for_all
 
-from llm_cache_otel import instrument
+from llm_cache_otel import Settings, instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 
 SYNC_AND_ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -279,3 +279,31 @@ def test_anthropic_marks_tools_system_and_the_whole_request(
     read = [each.attributes["gen_ai.usage.cache_read.input_tokens"] for each in attempts]
     assert [tokens > 1500 for tokens in read] == [False, True] * len(ways)
     agrees(Counted(recording), seller, bank)
+
+
+ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/shop"
+
+
+@pytest.mark.skipif("bedrock" not in SELLERS, reason="this Instructor asks Bedrock for no tools")
+def test_bedrocks_own_name_for_the_model(bank: SimulatedProvider, recording: Recording) -> None:
+    """On `create` and on metrics too, of a miss and of a hit; and an alias says what a profile costs."""
+    seller = SELLERS["bedrock"]
+    cache, settings = (
+        DictCache(),
+        Settings(model_aliases={ARN: "anthropic.claude-sonnet-4-5-20250929-v1:0"}),
+    )
+
+    async def run() -> None:
+        async with selling(seller, bank.url, False) as client:
+            instrument(client, settings=settings, **recording.providers)
+            for _ in range(2):
+                request = seller.request("Who?", "who?")
+                client.create(modelId=ARN, response_model=User, cache=cache, **request)
+
+    asyncio.run(run())
+    miss, hit = recording.spans("create User")
+    assert miss.attributes["gen_ai.request.model"] == hit.attributes["gen_ai.request.model"] == ARN
+    assert miss.attributes["llm_cache.spent.cost"] == hit.attributes["llm_cache.saved.cost"] > 0
+    (port,) = {span.attributes.get("server.port") for span in recording.spans(f"chat {ARN}")}
+    assert bank.url.endswith(f":{port}")
+    assert set(recording.sums("llm_cache.spent.cost", "gen_ai.request.model")) == {ARN}

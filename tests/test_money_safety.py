@@ -35,6 +35,7 @@ BEFORE_THE_CALL = (
     "interpret.stored_calls.StoredCalls.__init__",
 )
 """What runs when `instrument` or `Settings` is called, or is imported."""
+THE_DOCTORS = "interpret.price_table.is_known"
 AROUND_FORKS = tuple(f"interpret.price_table._Table.{name}" for name in ("pause", "resume", "end"))
 
 SABOTAGED = [
@@ -50,7 +51,7 @@ SABOTAGED = [
     )
     and name != ("" if "bedrock" in SELLERS else "interpret.usage._converse")
     and not name.startswith(
-        (*BEFORE_THE_CALL, *AROUND_FORKS, "emit.bill_metrics.BillMetrics.__init__")
+        (*BEFORE_THE_CALL, *AROUND_FORKS, THE_DOCTORS, "emit.bill_metrics.BillMetrics.__init__")
     )
 ]
 

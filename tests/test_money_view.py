@@ -59,14 +59,14 @@ def test_each_layer_and_what_is_left_of_it() -> None:
     } == {
         "saved by hits": "$3.00",
         "saved by prompt caches": "$0.5000",
-        "extra for writing to these": "-$4.00",
+        "premium for writing to these": "-$4.00",
         "net savings": "-$0.5000",
         "spent": "$9.00",
         "read from prompt caches": "25.0% of 4,000 input tokens",
     }
     assert {value.plain for label, value in money_rows(metrics) if label == "without dollars"} == {
-        "2 requests: no price is known of their model or service tier",
-        "1 request: of tomorrow",
+        "2 answers: no price is known of their model or service tier",
+        "1 answer: of tomorrow",
     }
 
 

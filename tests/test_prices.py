@@ -22,25 +22,32 @@ from llm_cache_otel.interpret import price_table
 from llm_cache_otel.interpret.prices import Prices, PriceTable
 from llm_cache_otel.later import later
 
-BAD: tuple[dict[str, Any], ...] = (
-    {"prices": {"m": Rates(1, 2), "n": 7}},
-    {"prices": ["m"]},
-    {"prices": {7: Rates(1, 2)}},
-    {"prices": {"m": {"input": 1}}},
-    {"prices": {"m": {"input": 1, "output": 2, "reads": 3}}},
-    {"prices": {"m": {"input": -1, "output": 2}}},
-    {"prices": "{"},
-    {"model_aliases": {"m": 7}},
-    {"model_aliases": "gpt-4o"},
-    {"price_table": "newest"},
-)
+BAD: dict[str, dict[str, Any]] = {
+    "must say input and output of 'n', not 7": {"prices": {"m": Rates(1, 2), "n": 7}},
+    "must be a mapping, for example .+; got list": {"prices": ["m"]},
+    "must have models' names for keys, not 7": {"prices": {7: Rates(1, 2)}},
+    "must have models' names for keys, not ''": {"prices": {"": Rates(1, 2)}},
+    "must say input and output of 'm', and no more than input, output": {
+        "prices": {"m": {"input": 1}}
+    },
+    "must .* and no more than .*cache_read": {
+        "prices": {"m": {"input": 1, "output": 2, "reads": 3}}
+    },
+    "is wrong of 'm': .* a number of USD .*; got '0,4'": {
+        "prices": {"m": {"input": "0,4", "output": 2}}
+    },
+    'must be a JSON object, for example {"my-model": {"input"': {"prices": "my-model=0.4"},
+    "must have a model's name for 'm', not 7": {"model_aliases": {"m": 7}},
+    'must be a JSON object, for example {"my-deployment"': {"model_aliases": "gpt-4o"},
+    "must be 'bundled', 'updated' or 'off'; got 'newest'": {"price_table": "newest"},
+}
 
 
-@pytest.mark.parametrize("bad", BAD)
-def test_settings_refuse_what_they_can_not_use(bad: dict[str, Any]) -> None:
-    (name,) = bad
-    with pytest.raises(ValueError, match=rf"Settings\({name}=...\) \w+"):
-        Settings(**bad)
+@pytest.mark.parametrize("complaint", BAD)
+def test_settings_refuse_what_they_can_not_use(complaint: str) -> None:
+    (name,) = BAD[complaint]
+    with pytest.raises(ValueError, match=rf"^Settings\({name}=...\) {complaint}"):
+        Settings(**BAD[complaint])
 
 
 @pytest.mark.parametrize("rate", [-1, "much", float("nan"), float("inf"), True, None])
@@ -63,7 +70,7 @@ def test_variables_have_them_in_json(
     monkeypatch.setenv("LLM_CACHE_OTEL_PRICES", "none")
     with caplog.at_level(logging.WARNING, "llm_cache_otel"):
         assert Settings().prices == {}
-    assert "LLM_CACHE_OTEL_PRICES must be a mapping" in caplog.text
+    assert "LLM_CACHE_OTEL_PRICES must be a JSON object, for example" in caplog.text
 
 
 def spent(recording: Recording, provider: SimulatedProvider, settings: Settings) -> float | None:
@@ -91,6 +98,17 @@ def test_switched_off_there_are_tokens_and_no_dollars(
     text = "\n".join(recording.points())
     assert "{USD}" not in points + text
     assert "llm_cache.unpriced.requests" not in points + text
+
+
+def test_without_a_table_there_are_rates_of_ones_own(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    own = {"gpt-4.1-mini": Rates(input=1, output=1)}
+    assert spent(recording, provider, Settings(price_table="off", prices=own))
+    assert (
+        spent(recording, provider, Settings(price_table="off", prices={"m": Rates(1, 1)})) is None
+    )
+    assert recording.sums("llm_cache.unpriced.requests", "llm_cache.unpriced.reason") == {}
 
 
 def test_prices_are_updated_where_that_is_asked_for_only(monkeypatch: pytest.MonkeyPatch) -> None:

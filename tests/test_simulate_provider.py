@@ -13,6 +13,7 @@ import sys
 import httpx
 import instructor
 import openai
+import pytest
 from support.models import MESSAGES, User
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
@@ -20,7 +21,10 @@ from llm_cache_otel.cli.simulate import SimulatedProvider
 COMMAND = [sys.executable, "-P", "-m", "llm_cache_otel", "simulate-provider"]
 
 
-def test_it_serves_until_an_interrupt_and_then_says_what_was_asked() -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_end_and_then_says_what_was_asked(
+    ending: signal.Signals,
+) -> None:
     process = subprocess.Popen(
         [*COMMAND, "--port=0", "--latency=0"],
         env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
@@ -30,7 +34,7 @@ def test_it_serves_until_an_interrupt_and_then_says_what_was_asked() -> None:
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(5)]
+    said = [process.stdout.readline() for _ in range(7)]
     exported = dict(re.findall(r"(\w+)=(\S+)", " ".join(said)))
     sdk = openai.OpenAI(
         base_url=exported["OPENAI_BASE_URL"], api_key=exported["OPENAI_API_KEY"], max_retries=0
@@ -38,7 +42,7 @@ def test_it_serves_until_an_interrupt_and_then_says_what_was_asked() -> None:
     client = instructor.from_openai(sdk)
     assert client.create(model="gpt-4.1-mini", messages=MESSAGES, response_model=User).name
     sdk.close()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     rest, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
     assert re.search(r"gpt-4.1-mini +1 ", rest)
@@ -84,3 +88,26 @@ def test_what_a_real_provider_refuses_is_refused(provider: SimulatedProvider) ->
     for body, complaint in bodies.items():
         status, message = refusal(provider, "/v1/messages", body)
         assert (status, complaint in message) == (400, True), body
+
+
+@pytest.mark.parametrize("mode", [instructor.Mode.JSON, instructor.Mode.MD_JSON])
+def test_a_schema_may_stand_in_the_prompt(
+    mode: instructor.Mode, provider: SimulatedProvider
+) -> None:
+    sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
+    client = instructor.from_openai(sdk, mode=mode)
+    braces = [{"role": "user", "content": 'Not one: {"properties": 7} { "x" {"type":'}, *MESSAGES]
+    assert client.create(model="gpt-4.1-mini", messages=braces, response_model=User).name
+    sdk.close()
+
+
+def test_it_is_processed_as_it_is_asked_to(provider: SimulatedProvider) -> None:
+    def tier(**asked: str) -> str:
+        body = {"model": "m", "messages": MESSAGES, **asked}
+        answer = httpx.post(f"{provider.openai_url}/chat/completions", json=body)
+        return str(answer.json()["service_tier"])
+
+    assert [tier(), tier(service_tier="auto"), tier(service_tier="flex")] == [
+        *("default", "default"),
+        "flex",
+    ]

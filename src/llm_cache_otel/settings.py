@@ -60,9 +60,13 @@ def _checked_table(value: Any) -> PriceTable:
 
 def _checked_prices(value: Any) -> Mapping[str, Rates]:
     prices: dict[str, Rates] = {}
-    for model, rates in _named(value, "Rates").items():
+    for model, rates in _by_model(value, '{"my-model": {"input": 0.4, "output": 1.6}}').items():
+        if not isinstance(rates, (Rates, Mapping)):
+            raise ValueError(  # noqa: TRY004  of an argument
+                f"must say input and output of {model!r}, not {rates!r:.40}"
+            )
         try:
-            prices[model] = Rates(**rates) if isinstance(rates, Mapping) else rates
+            prices[model] = rates if isinstance(rates, Rates) else Rates(**rates)
         except TypeError:
             names = ", ".join(Rates.__dataclass_fields__)
             raise ValueError(
@@ -70,28 +74,31 @@ def _checked_prices(value: Any) -> Mapping[str, Rates]:
             ) from None
         except ValueError as error:
             raise ValueError(f"is wrong of {model!r}: {error}") from None
-        if not isinstance(prices[model], Rates):
-            raise ValueError(f"must have Rates(...) of {model!r}")  # noqa: TRY004  of an argument
     return MappingProxyType(prices)
 
 
 def _checked_aliases(value: Any) -> Mapping[str, str]:
-    aliases = _named(value, "a model's name")
+    aliases = _by_model(value, '{"my-deployment": "gpt-4.1-mini"}')
     for name, model in aliases.items():
         if not isinstance(model, str) or not model:
-            raise ValueError(f"must have a model's name for {name!r}")
+            raise ValueError(f"must have a model's name for {name!r}, not {model!r:.40}")
     return MappingProxyType(dict(aliases))
 
 
-def _named(value: Any, what: str) -> Mapping[str, Any]:
+def _by_model(value: Any, example: str) -> Mapping[str, Any]:
     """A mapping, or the JSON of one."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except ValueError:
             value = None
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"must be a mapping from models' names to {what}")
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a JSON object, for example {example}")  # noqa: TRY004
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping, for example {example}")  # noqa: TRY004
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"must have models' names for keys, not {name!r:.40}")
     return value
 
 
@@ -111,12 +118,12 @@ class Settings:
         prices: what models cost, by the name that is requested or answered, before any table:
             `{"my-model": Rates(input="0.40", output="1.60", cache_read="0.10")}`, in USD per million
             tokens (`LLM_CACHE_OTEL_PRICES`, in JSON: `{"my-model": {"input": 0.4, "output": 1.6}}`).
-        model_aliases: for names that no table knows, such as an Azure deployment's, the model to take the
-            price of: `{"my-deployment": "gpt-4.1-mini"}`, or `"openai/gpt-4.1-mini"` where it is another
-            provider's (`LLM_CACHE_OTEL_MODEL_ALIASES`, in JSON).
+        model_aliases: for names of models, such as an Azure deployment's, the model to take the price of,
+            whatever the table says of the name itself: `{"my-deployment": "gpt-4.1-mini"}`, or
+            `"openai/gpt-4.1-mini"` where it is another provider's (`LLM_CACHE_OTEL_MODEL_ALIASES`, in JSON).
         price_table: `"bundled"`, the default: the prices that came with the package genai-prices, without
-            any network. `"updated"`: from GitHub, every hour, by genai-prices' own thread. `"off"`: no
-            dollars at all (`LLM_CACHE_OTEL_PRICE_TABLE`).
+            any network. `"updated"`: from GitHub, every hour, by genai-prices' own thread. `"off"`: none
+            but those in `prices`, and without these no dollars at all (`LLM_CACHE_OTEL_PRICE_TABLE`).
 
     Raises:
         ValueError: an argument is out of range. A bad environment value warns and is ignored.
@@ -178,7 +185,8 @@ def _resolve(
             shown = argument if isinstance(argument, (int, float)) else type(argument).__name__
             if isinstance(argument, str) and name != "digest_salt":
                 shown = repr(argument)
-            raise ValueError(f"Settings({name}=...) {error}; got {shown}") from None
+            got = "" if isinstance(argument, Mapping) else f"; got {shown}"
+            raise ValueError(f"Settings({name}=...) {error}{got}") from None
     variable = _PREFIX + name.upper()
     value = environment.get(variable)
     if value:

@@ -18,17 +18,19 @@ _UNPRICED = {
 
 def money_rows(metrics: ReceivedMetrics) -> Iterator[tuple[str, Text]]:
     """What each layer saved, what was spent, and what is not known; nothing of what is not there."""
-    by_hits, by_prompts = (
-        metrics.total(names.SAVED_COST, {names.LAYER: layer}) for layer in ("response", "prompt")
-    )
-    premium = metrics.total(names.WRITE_PREMIUM_COST)
-    if metrics.matching(names.SAVED_COST) or metrics.matching(names.SPENT_COST):
-        yield "saved by hits", Text(dollars(by_hits), "green")
-        yield "saved by prompt caches", Text(dollars(by_prompts), "green")
-        if premium:
-            yield "extra for writing to these", Text(dollars(-premium), "red")
-        yield "net savings", Text(dollars(by_hits + by_prompts - premium), "bold")
+    if metrics.matching(names.SPENT_COST):
         yield "spent", Text(dollars(metrics.total(names.SPENT_COST)))
+    saved = 0.0
+    for layer, label in (("response", "saved by hits"), ("prompt", "saved by prompt caches")):
+        if metrics.matching(names.SAVED_COST, {names.LAYER: layer}):
+            by_layer = metrics.total(names.SAVED_COST, {names.LAYER: layer})
+            saved += by_layer
+            yield label, Text(dollars(by_layer), "green")
+    premium = metrics.total(names.WRITE_PREMIUM_COST)
+    if premium:
+        yield "premium for writing to these", Text(dollars(-premium), "red")
+    if saved or premium:
+        yield "net savings", Text(dollars(saved - premium), "bold")
     read = metrics.total(names.GEN_AI_CACHE_READ_TOKENS)
     of = metrics.total(names.GEN_AI_INPUT_TOKENS)
     if of and metrics.matching(names.GEN_AI_CACHE_READ_TOKENS):
@@ -37,4 +39,5 @@ def money_rows(metrics: ReceivedMetrics) -> Iterator[tuple[str, Text]]:
     for (reason,) in metrics.values(names.UNPRICED_REQUESTS, names.UNPRICED_REASON):
         count = metrics.total(names.UNPRICED_REQUESTS, {names.UNPRICED_REASON: reason})
         why = _UNPRICED.get(str(reason), plain(reason))
-        yield "without dollars", Text(f"{counted(int(count), 'request', 'requests')}: {why}", "dim")
+        answers = counted(int(count), "answer", "answers")
+        yield "without dollars", Text(f"{answers}: {why}", "dim")

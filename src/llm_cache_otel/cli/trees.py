@@ -32,7 +32,8 @@ _SHOWN = (
     *(names.OUTCOME, names.REASON, names.BYPASS_PART, names.ERROR_TYPE, names.PARSE_ERROR_TYPE),
     *(names.HIT, names.BACKEND, names.NAME, names.KEY_DURATION, names.ENTRY_SIZE, names.TTL),
     *(names.ATTEMPTS, names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
-    *(names.GEN_AI_USAGE_INPUT, names.GEN_AI_USAGE_CACHE_READ, names.GEN_AI_USAGE_OUTPUT),
+    *(names.GEN_AI_USAGE_INPUT, names.GEN_AI_USAGE_CACHE_READ, names.GEN_AI_USAGE_CACHE_WRITE),
+    names.GEN_AI_USAGE_OUTPUT,
     names.SAVED_DURATION,
     *(names.GEN_AI_PROVIDER_NAME, names.GEN_AI_RESPONSE_MODEL),
 )

@@ -114,6 +114,20 @@ def price_of(inference: Inference, provider: str | None, model: str) -> Price | 
     return price
 
 
+def is_known(model: str) -> bool:
+    """Whether anybody's model of that name is in the table; of `provider/model`, that provider's."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    provider, _, name = model.rpartition("/")
+    for seller, tried in ((None, model), (provider or None, name)):
+        with suppress(LookupError):
+            get_snapshot().find_provider_model(
+                tried, None, None if seller is None else _PROVIDERS.get(seller, seller), None
+            )
+            return True
+    return False
+
+
 def _has_prices_for(
     context: tuple[tuple[str, str], ...], info: ModelInfo, seller: Provider, when: datetime
 ) -> bool:

@@ -50,7 +50,7 @@ class Prices:
 
     @property
     def are_off(self) -> bool:
-        return self._table is PriceTable.OFF
+        return self._table is PriceTable.OFF and not self._own
 
     @property
     def is_loaded(self) -> bool:
@@ -94,6 +94,8 @@ class Prices:
         for name in (*aliases, *inference.models):
             if name in self._own:
                 return self._own[name].price
+        if self._table is PriceTable.OFF:
+            return None
         for alias in aliases:
             found = price_table.price_of(
                 inference, inference.provider, alias

@@ -54,6 +54,7 @@ def _rate(name: str, value: object) -> Decimal:
         rate = Decimal("NaN")
     if isinstance(value, bool) or not rate.is_finite() or rate < 0:
         raise ValueError(
-            f"Rates({name}=...) must be a number of USD per million tokens, for example '0.40'"
+            f"Rates({name}=...) must be a number of USD per million tokens, for example '0.40'; "
+            f"got {value!r:.40}"
         )
     return rate

@@ -77,7 +77,7 @@ class Call:
         self.guard = self.reporter.guard
         self.provider = target.provider
         self.mode = target.mode
-        self.model = _string(kwargs.get("model"))
+        self.model = sdk.requested_model(kwargs)
         self.key: KeyFacts | None = None
         self.lookup: LookupFacts | None = None
         self.attempts: list[Attempt] = []
@@ -163,7 +163,7 @@ class Call:
     def learn(self, provider: Any, mode: Any, request: Any, function: Any = None) -> None:
         """Note what only Instructor's inside knows: default models, and what `patch` was told."""
         if isinstance(request, Mapping):
-            self.model = _string(request.get("model")) or self.model
+            self.model = sdk.requested_model(request) or self.model
         self.mode = self.mode or _string(getattr(mode, "value", mode))
         if self.provider is None:
             name = _string(getattr(provider, "value", provider))

@@ -101,6 +101,8 @@ def declared(holder: Any, name: str) -> Any | None:
 def _server(client: Any) -> tuple[str | None, int | None]:
     url = declared(client, "base_url")
     if url is None:
+        url = declared(declared(client, "meta"), "endpoint_url")  # botocore's
+    if url is None:
         options = declared(declared(client, "_api_client"), "_http_options")
         url = getattr(options, "base_url", None)
     if url is None:
@@ -116,18 +118,23 @@ def inference_request(
     provider: str | None, client: Any, request: Mapping[str, Any]
 ) -> InferenceRequest:
     """What an attempt asks, from the keyword arguments that the SDK's function is called with."""
-    model = request.get("model", request.get("modelId"))
     address, port = _server(client)
     return InferenceRequest(
         operation="generate_content" if provider in _GENERATE_CONTENT else "chat",
         provider=provider,
-        model=model if isinstance(model, str) else None,
+        model=requested_model(request),
         server_address=address,
         server_port=port,
         stream=request.get("stream") is True,
         output_type=_output_type(request),
         settings=_settings(request),
     )
+
+
+def requested_model(request: Mapping[str, Any]) -> str | None:
+    """As OpenAI's, Anthropic's and Google's SDKs name it, or boto3."""
+    names = (request.get("model"), request.get("modelId"))
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:

@@ -111,6 +111,7 @@ def _examine(console: Console, timeout: float) -> int:
         *remarks.of_problems(found, failed=not accepted),
         *about_own,
         *remarks.of_settings(service.value, environment),
+        *remarks.of_aliases(own),
         *remarks.of_instrumentor(environment),
     ]
     about: list[tuple[str, Finding]] = [

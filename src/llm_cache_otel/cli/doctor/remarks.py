@@ -17,6 +17,7 @@ from llm_cache_otel.emit.environment import Problem
 from llm_cache_otel.emit.environment.otlp import endpoints
 from llm_cache_otel.emit.log import logger
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
+from llm_cache_otel.interpret import price_table
 from llm_cache_otel.settings import Settings
 
 _PREFIX = "LLM_CACHE_OTEL_"
@@ -99,6 +100,18 @@ def own_settings() -> tuple[Settings, list[Finding]]:
         for message in messages
         for variable in message.split()[:1]
     ]
+
+
+def of_aliases(settings: Settings) -> Iterator[Finding]:
+    for name, model in settings.model_aliases.items():
+        if model not in settings.prices and not price_table.is_known(model):
+            variable = "LLM_CACHE_OTEL_MODEL_ALIASES"
+            yield Finding(
+                f"{variable} has {model} for {name}, of which no price is known.",
+                _correct(variable),
+                serious=False,
+                variable=variable,
+            )
 
 
 def of_instrumentor(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_NEEDED = ("llm-cache-otel", "instructor", "opentelemetry-api", "opentelemetry-sdk")
+_NEEDED = (
+    *("llm-cache-otel", "instructor", "opentelemetry-api", "opentelemetry-sdk", "genai-prices"),
+)
 _EXPORTERS = ("opentelemetry-exporter-otlp-proto-grpc", "opentelemetry-exporter-otlp-proto-http")
 _MORE = ("grpcio", "requests", "opentelemetry-configuration", "opentelemetry-distro")
-_PROVIDERS = ("openai", "anthropic", "google-genai", "litellm", "mistralai", "cohere", "groq")
+_PROVIDERS = (
+    *("openai", "anthropic", "google-genai", "boto3", "litellm", "mistralai", "cohere", "groq"),
+)
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 Schema = dict[str, Any]
@@ -31,6 +34,28 @@ def answer_for(schema: Schema, seed: str) -> Any:
     objects, bounds of numbers and lengths of strings.
     """
     return _value(schema, schema.get("$defs", {}), random.Random(seed))
+
+
+def schema_in(prompt: Any) -> Schema | None:
+    """The first JSON schema of an object in the texts of `prompt`, which is made of JSON."""
+    if isinstance(prompt, str):
+        return next(filter(None, (_schema_at(prompt, start) for start in _braces(prompt))), None)
+    parts = prompt.values() if isinstance(prompt, dict) else prompt
+    if not isinstance(parts, Iterable):
+        return None
+    return next(filter(None, map(schema_in, parts)), None)
+
+
+def _braces(text: str) -> Iterator[int]:
+    return (match.start() for match in re.finditer(r"\{\s*\"", text))
+
+
+def _schema_at(text: str, start: int) -> Schema | None:
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text, start)
+    except ValueError:
+        return None
+    return found if isinstance(found.get("properties"), dict) else None
 
 
 def _value(schema: Schema, definitions: dict[str, Schema], rng: random.Random) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from llm_cache_otel.cli.simulate.answers import Schema, answer_for
+from llm_cache_otel.cli.simulate.answers import Schema, answer_for, schema_in
 from llm_cache_otel.cli.simulate.cues import Cue
 from llm_cache_otel.cli.simulate.ledger import Ledger, Used
 from llm_cache_otel.cli.simulate.prompt_cache import Input, PromptCache, tokens
@@ -41,9 +41,14 @@ class Exchange:
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:24]
 
     def answer(self, schema: Schema | None) -> str:
-        """The answer as JSON text, or prose where the request asks for no structure."""
+        """The answer as JSON text, or prose where the request asks for no structure.
+
+        Instructor's JSON modes say the schema in the prompt.
+        """
         if self.cue.answer is not None:
             return json.dumps(self.cue.answer)
+        if not schema or schema == {"type": "object"}:
+            schema = schema_in(self.body) or schema
         if schema is None:
             return f"A simulated answer, {self.digest[:8]}."
         return json.dumps(answer_for(schema, self.digest))

@@ -48,6 +48,7 @@ def chat_completions(exchange: Exchange) -> Response:
             "object": "chat.completion",
             "created": _CREATED,
             "model": exchange.model,
+            "service_tier": _service_tier(exchange),
             "choices": [choice],
             "usage": _chat_usage(exchange, used),
         }
@@ -77,6 +78,11 @@ def _read(exchange: Exchange) -> Input:
         seconds=_DAY if kept_long else _IN_MEMORY,
         writes_cost=is_newer,
     )
+
+
+def _service_tier(exchange: Exchange) -> str:
+    asked = exchange.body.get("service_tier")
+    return asked if asked in ("flex", "priority") else "default"
 
 
 def _inputs(given: Any) -> list[Any]:
@@ -139,6 +145,7 @@ def _chat_chunks(exchange: Exchange, tool: Json | None, text: str, used: Used) -
             "object": "chat.completion.chunk",
             "created": _CREATED,
             "model": exchange.model,
+            "service_tier": _service_tier(exchange),
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
         }
 
@@ -194,6 +201,7 @@ def _response(exchange: Exchange, status: str, output: list[Json], used: Used | 
         "created_at": _CREATED,
         "status": status,
         "model": exchange.model,
+        "service_tier": _service_tier(exchange),
         "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",

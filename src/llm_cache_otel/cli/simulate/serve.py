@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 
@@ -24,6 +25,7 @@ def serve(port: int, latency: float) -> int:
             file=sys.stderr,
         )
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with provider:
         _introduce(console, provider)
         try:
@@ -35,12 +37,14 @@ def serve(port: int, latency: float) -> int:
 
 
 def _introduce(console: Console, provider: SimulatedProvider) -> None:
-    console.print(f"A simulated provider answers on {provider.url}, until Ctrl-C. For programs:")
+    console.print(f"A simulated provider answers on {provider.url}, until Ctrl-C.")
     for line in (
         f"export OPENAI_BASE_URL={provider.openai_url} OPENAI_API_KEY=simulated",
         f"export ANTHROPIC_BASE_URL={provider.url} ANTHROPIC_API_KEY=simulated",
         f"export GOOGLE_GEMINI_BASE_URL={provider.url} GEMINI_API_KEY=simulated",
-        f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={provider.url}",
+        f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={provider.url} AWS_DEFAULT_REGION=us-east-1",
+        "export AWS_ACCESS_KEY_ID=simulated AWS_SECRET_ACCESS_KEY=simulated",
+        f"export AZURE_OPENAI_ENDPOINT={provider.url} AZURE_OPENAI_API_KEY=simulated",
     ):
         console.print(f"    {line}", markup=False, soft_wrap=True)
 
@@ -49,7 +53,7 @@ def _show(console: Console, ledger: Ledger) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     kinds = ("plain", "read", "write_5m", "write_1h", "output")
     for column in ("", "answers", *(kind.replace("_", " ") for kind in kinds)):
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
     for model, count in ledger.answers.items():
         tokens = ledger.tokens[model]
         table.add_row(model, f"{count:,}", *(f"{tokens[kind]:,}" for kind in kinds))

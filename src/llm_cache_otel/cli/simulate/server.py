@@ -65,7 +65,7 @@ class SimulatedProvider:
                 gemini_api.stream_generate_content,
                 gemini_api.error,
             ),
-            self._route("/model/{model}/converse", bedrock_api.converse, bedrock_api.error),
+            self._route("/model/{model:path}/converse", bedrock_api.converse, bedrock_api.error),
         ]
         self._server = ThreadedServer(Starlette(routes=routes), port=port)
 
