@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections import Counter
 from typing import Any
@@ -307,3 +308,27 @@ def test_bedrocks_own_name_for_the_model(bank: SimulatedProvider, recording: Rec
     (port,) = {span.attributes.get("server.port") for span in recording.spans(f"chat {ARN}")}
     assert bank.url.endswith(f":{port}")
     assert set(recording.sums("llm_cache.spent.cost", "gen_ai.request.model")) == {ARN}
+
+
+def test_an_entry_that_another_process_replaced_saves_what_that_one_cost(
+    bank: SimulatedProvider, recording: Recording
+) -> None:
+    seller, cache = SELLERS["openai"], DictCache()
+
+    async def ask_with(recording: Recording, question: str = "one?") -> Counted:
+        async with selling(seller, bank.url, False) as client:
+            instrument(client, **recording.providers)
+            await ask(client, seller, "create", MANUAL, question, cache=cache, **namespace("all"))
+        return Counted(recording)
+
+    asyncio.run(ask_with(recording))
+    cache.entries.clear()  # as if it had expired
+    bank.cues.add(Cue(answer={"name": "Other", "age": 3}))
+    elsewhere = asyncio.run(ask_with(Recording()))
+    key, entry = cache.entries.popitem()
+    raw = {**json.loads(json.loads(entry)["raw"]), "id": "another"}
+    cache.entries[key] = json.dumps({**json.loads(entry), "raw": json.dumps(raw)})
+    hit = asyncio.run(ask_with(recording))
+    worth = elsewhere.sums["llm_cache.spent.cost"]
+    assert hit.layers["response llm_cache.saved.cost"] == pytest.approx(worth, abs=1e-12)
+    assert not hit.sums["llm_cache.saved.duration"]

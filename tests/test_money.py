@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from decimal import Context, Decimal, Inexact, localcontext
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from google.genai.types import TrafficType
@@ -92,6 +95,11 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], Usage | None, set[str]]] = {
         {"prompt_tokens"},
     ),
     "true": ({"prompt_tokens": True, "completion_tokens": 1}, Usage(output=1), {"prompt_tokens"}),
+    "more than OTLP can add up": (
+        {"prompt_tokens": 2**63, "completion_tokens": 1e30},
+        None,
+        {"prompt_tokens", "completion_tokens"},
+    ),
     "half a token": ({"inputTokens": 1.5, "outputTokens": 1}, Usage(output=1), {"inputTokens"}),
     "not a number": (
         {"prompt_token_count": float("nan")},
@@ -106,6 +114,24 @@ def test_what_can_not_be_is_dropped_and_named(name: str) -> None:
     reported, usage, dropped = IMPOSSIBLE[name]
     reading = usage_of(reported_usage({"usage": reported}))
     assert (reading.usage, set(reading.dropped)) == (usage, dropped)
+
+
+class Endless(dict[str, int]):
+    def items(self) -> Any:
+        return ((str(number), number) for number in itertools.count())
+
+
+def test_only_so_much_is_read_and_nothing_is_called() -> None:
+    around: dict[str, Any] = {"prompt_tokens": 7}
+    around["itself"] = [around] * 1000
+    for usage in (Endless(), around, {"details": [Endless()] * 100}):
+        reported = reported_usage({"usage": usage})
+        assert reported is not None
+        assert len(str(reported)) < 10_000
+    answer = MagicMock()
+    inference_response(answer)
+    assert answer.mock_calls == []
+    assert usage_of(inference_response(Mock()).reported).usage is None
 
 
 @pytest.mark.parametrize("reported", [None, {}, {"tokens": 7}, {"usage": {}}])
@@ -281,6 +307,10 @@ def test_what_is_unknown_has_no_price(provider: str | None, model: str) -> None:
     assert priced(TABLE, model, provider=provider) is Unpriced.UNKNOWN_MODEL
 
 
+class Tier(Enum):
+    FLEX = "flex"
+
+
 @pytest.mark.parametrize(
     ("provider", "model", "response", "rate"),
     [
@@ -313,7 +343,16 @@ def test_what_is_unknown_has_no_price(provider: str | None, model: str) -> None:
             {"usage_metadata": {"traffic_type": TrafficType.PROVISIONED_THROUGHPUT}},
             None,
         ),
+        ("aws.bedrock", "amazon.nova-pro-v1:0", {"serviceTier": "flex"}, None),
+        ("aws.bedrock", "amazon.nova-pro-v1:0", {"serviceTier": {"type": 5}}, None),
+        ("openai", "gpt-5.1", {"service_tier": Tier.FLEX}, "0.625"),
+        ("openai", "gpt-5.1", {"service_tier": ["flex"]}, None),
+        ("anthropic", "claude-sonnet-4-5", {"usage": {"service_tier": "x" * 99}}, None),
         ("groq", "openai/gpt-oss-20b", {"service_tier": "flex"}, "0.075"),
+        ("openai", "gpt-5.1", {"created_at": "0001-01-01T00:00:00"}, "1.25"),
+        ("openai", "gpt-4.1", {"model": "a-router-chose-this"}, None),
+        ("openai", "openai/gpt-4.1", {"model": "gpt-4.1-2025-04-14"}, "2"),
+        ("anthropic", "claude-sonnet-4-5", {"model": "claude-sonnet-4-5-of-tomorrow"}, "3"),
     ],
 )
 def test_other_services_have_their_own_prices_or_none(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 import sys
 from typing import Any
 
@@ -39,6 +41,9 @@ BAD: dict[str, dict[str, Any]] = {
     'must be a JSON object, for example {"my-model": {"input"': {"prices": "my-model=0.4"},
     "must have a model's name for 'm', not 7": {"model_aliases": {"m": 7}},
     'must be a JSON object, for example {"my-deployment"': {"model_aliases": "gpt-4o"},
+    "must have a model's name for 'm', not ' /'": {"model_aliases": {"m": " /"}},
+    "must be a JSON object, .*": {"prices": "[" * 100_000},
+    "is wrong of 'm': .* a number of USD": {"prices": {"m": {"input": 10**5000, "output": 2}}},
     "must be 'bundled', 'updated' or 'off'; got 'newest'": {"price_table": "newest"},
 }
 
@@ -61,7 +66,7 @@ def test_variables_have_them_in_json(
 ) -> None:
     monkeypatch.setenv("LLM_CACHE_OTEL_PRICES", '{"m": {"input": 0.4, "output": "1.60"}}')
     monkeypatch.setenv("LLM_CACHE_OTEL_MODEL_ALIASES", '{"mine": "m"}')
-    monkeypatch.setenv("LLM_CACHE_OTEL_PRICE_TABLE", "OFF")
+    monkeypatch.setenv("LLM_CACHE_OTEL_PRICE_TABLE", " OFF")
     given = Settings(
         prices={"m": Rates("0.4", "1.6")}, model_aliases={"mine": "m"}, price_table="off"
     )
@@ -245,3 +250,81 @@ def test_children_tell_what_they_did_while_prices_were_loaded(
     programs.run(FIRST_CALLS_OF_CHILDREN, environment(provider, receiver))
     assert receiver.metrics().total("llm_cache.requests") == 2
     assert receiver.metrics().total("llm_cache.spent.cost") > 0
+
+
+ENDS = {
+    "providers that came after the first call": """
+caller(0)
+own_providers()
+caller(1)
+""",
+    "no genai-prices": """
+sys.modules["genai_prices"] = None
+for number in range(2):
+    caller(number)
+    assert later.wait(10)
+""",
+    "a genai-prices that exits": """
+class Exits(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "genai_prices":
+            sys.exit(7)
+sys.meta_path.insert(0, Exits())
+for number in range(2):
+    caller(number)
+    assert later.wait(10)
+""",
+    "another idea of decimals": """
+for number in range(2):
+    caller(number)
+    assert later.wait(10)
+""",
+}
+BEGINNING = """
+import decimal, importlib.abc, sys
+if "decimals" in {name!r}:
+    decimal.DefaultContext.traps[decimal.Inexact] = True
+    decimal.DefaultContext.prec, decimal.DefaultContext.Emax = 2, 3
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from llm_cache_otel.later import later
+from support.caller import Caller
+
+def own_providers():
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
+
+caller = Caller()
+"""
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_calls_and_tokens_are_told_whatever_becomes_of_prices(
+    name: str, provider: SimulatedProvider, receiver: OtlpReceiver
+) -> None:
+    program = BEGINNING.format(name=name) + ENDS[name]
+    _, errors = programs.run(program, environment(provider, receiver, "http/protobuf"))
+    received = receiver.metrics()
+    assert received.total("llm_cache.requests") == 2
+    assert received.total("gen_ai.client.inference.usage.input_tokens") > 0
+    assert len([span for span in receiver.spans if span.name == "create User"]) == 2
+    assert received.total("llm_cache.instrumentation.errors") == 0
+    if "genai-prices" in name:
+        assert errors.count("There are no dollars: genai-prices can't be imported") == 1
+        assert received.total("llm_cache.unpriced.requests") == 2
+        assert received.total("llm_cache.spent.cost") == 0
+    else:
+        assert errors == ""
+        assert received.total("llm_cache.spent.cost") > 0
+
+
+def test_settings_can_be_copied_and_sent_elsewhere() -> None:
+    settings = Settings(prices={"m": Rates(1, 2)}, model_aliases={"a": "m"})
+    assert pickle.loads(pickle.dumps(settings)) == copy.deepcopy(settings) == settings

@@ -14,6 +14,7 @@ import httpx
 import instructor
 import openai
 import pytest
+from pydantic import BaseModel
 from support.models import MESSAGES, User
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
@@ -111,3 +112,16 @@ def test_it_is_processed_as_it_is_asked_to(provider: SimulatedProvider) -> None:
         *("default", "default"),
         "flex",
     ]
+
+
+class Tree(BaseModel):
+    name: str
+    parent: Tree | None
+    children: list[Tree]
+
+
+def test_a_model_may_contain_itself(provider: SimulatedProvider) -> None:
+    sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
+    client = instructor.from_openai(sdk)
+    assert client.create(model="gpt-4.1-mini", messages=MESSAGES, response_model=Tree).name
+    sdk.close()

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from decimal import Context, Decimal
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+)
 from enum import Enum, StrEnum
 from typing import Any, Protocol
 
@@ -320,7 +327,16 @@ class CallFacts:
     scope: Scope | None = None
 
 
-EXACT = Context(prec=60)
+EXACT = Context(
+    prec=60,
+    rounding=ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[InvalidOperation, DivisionByZero, Overflow],
+)
 """For dollars, whatever the host has set for decimals of its own."""
 
 _NOTHING = Decimal(0)

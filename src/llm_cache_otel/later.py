@@ -61,6 +61,12 @@ class Later:
         self._queue.put(done.set)
         return done.wait(timeout)
 
+    def come_first_at_exit(self) -> None:
+        """Have what is put done before anybody exits who registered so far, such as a provider."""
+        if self._generation is not None:
+            atexit.unregister(self.wait)
+            atexit.register(self.wait, _EXIT_TIMEOUT)
+
     def at_exit(self, work: Work) -> None:
         """Have `work` done when a child of multiprocessing ends, and what was put before is done."""
         self._at_exit.append(work)
@@ -74,7 +80,7 @@ class Later:
     def _run(queue: SimpleQueue[Work]) -> None:
         while True:
             work = queue.get()
-            with contextlib.suppress(Exception):  # or nothing would ever be told again
+            with contextlib.suppress(BaseException):  # or nothing would ever be told again
                 work()
 
 

@@ -56,8 +56,16 @@ class Reporter:
             signals = self.route.signals()
             later.ready()
         if opening.request is not None:
+            self._prepare()
             return signals.spans.open_attempt(opening, signals, self._inference_spans)
         return signals.spans.open(opening, signals)
+
+    def _prepare(self) -> None:
+        """Load prices while the provider answers."""
+        with self.guard("prices"):
+            load = self._bills.prepare()
+            if load is not None:
+                later.put(load)
 
     def is_suppressed(self) -> bool:
         return is_suppressed()
@@ -97,8 +105,8 @@ class Reporter:
     def digest(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()
 
-    def knows(self, digest: str) -> bool:
-        return self._bills.knows(digest)
+    def knows(self, digest: str, response_id: str | None) -> bool:
+        return self._bills.knows(digest, response_id)
 
     def watch_size(
         self,
@@ -138,6 +146,7 @@ class Reporter:
             bills = self._bills.of_attempts(call)
             verdict = replace(verdict, bills=bills)
             stored = self._bills.saved_by(call, outcome, bills)
+            self._tell_of_missing_prices()
             if stored is not None:
                 verdict = replace(
                     verdict,
@@ -145,6 +154,15 @@ class Reporter:
                     saved_duration=stored.saved_by(call.interval.seconds),
                 )
         return verdict
+
+    def _tell_of_missing_prices(self) -> None:
+        failure = self._bills.failure
+        if failure is not None:
+            self._once.warn(
+                "prices",
+                f"There are no dollars: genai-prices can't be imported ({type(failure).__name__}). "
+                "Install it again, or switch prices off with Settings(price_table='off').",
+            )
 
     def _dropped_count(self, name: str) -> None:
         self.route.signals().metrics.count_error("usage", f"impossible {name}")

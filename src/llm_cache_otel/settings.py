@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from llm_cache_otel.emit.company import InferenceSpans
@@ -18,8 +17,6 @@ from llm_cache_otel.interpret.rates import Rates
 
 _PREFIX = "LLM_CACHE_OTEL_"
 _T = TypeVar("_T")
-
-_NONE: Mapping[str, Any] = MappingProxyType({})
 
 _process_salt = secrets.token_hex(16)
 
@@ -46,14 +43,14 @@ def _checked_seconds(value: Any) -> float:
 
 def _checked_inference_spans(value: Any) -> InferenceSpans:
     try:
-        return InferenceSpans(str(value).lower())
+        return InferenceSpans(str(value).strip().lower())
     except ValueError:
         raise ValueError("must be 'auto', 'always' or 'never'") from None
 
 
 def _checked_table(value: Any) -> PriceTable:
     try:
-        return PriceTable(str(value).lower())
+        return PriceTable(str(value).strip().lower())
     except ValueError:
         raise ValueError("must be 'bundled', 'updated' or 'off'") from None
 
@@ -74,15 +71,15 @@ def _checked_prices(value: Any) -> Mapping[str, Rates]:
             ) from None
         except ValueError as error:
             raise ValueError(f"is wrong of {model!r}: {error}") from None
-    return MappingProxyType(prices)
+    return prices
 
 
 def _checked_aliases(value: Any) -> Mapping[str, str]:
     aliases = _by_model(value, '{"my-deployment": "gpt-4.1-mini"}')
     for name, model in aliases.items():
-        if not isinstance(model, str) or not model:
+        if not isinstance(model, str) or not model.strip(" /"):
             raise ValueError(f"must have a model's name for {name!r}, not {model!r:.40}")
-    return MappingProxyType(dict(aliases))
+    return dict(aliases)
 
 
 def _by_model(value: Any, example: str) -> Mapping[str, Any]:
@@ -90,7 +87,7 @@ def _by_model(value: Any, example: str) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, Mapping):
             raise ValueError(f"must be a JSON object, for example {example}")  # noqa: TRY004
@@ -156,8 +153,8 @@ class Settings:
             InferenceSpans.AUTO,
             environment,
         )
-        self._set("prices", prices, _checked_prices, _NONE, environment)
-        self._set("model_aliases", model_aliases, _checked_aliases, _NONE, environment)
+        self._set("prices", prices, _checked_prices, {}, environment)
+        self._set("model_aliases", model_aliases, _checked_aliases, {}, environment)
         self._set("price_table", price_table, _checked_table, PriceTable.BUNDLED, environment)
 
     def _set(

@@ -176,6 +176,7 @@ def _speaker(
         except Exception as error:
             note_failure(signal, error, notes)
             return kind(NOWHERE[signal])
+        later.come_first_at_exit()
         private_providers().end_with(speaker, provider)
     return speaker
 

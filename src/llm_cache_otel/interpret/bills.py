@@ -32,15 +32,25 @@ class Bills:
         self._on_dropped = on_dropped
         self._stored = StoredCalls()
 
-    def knows(self, digest: str) -> bool:
-        return self._stored.get(digest) is not None
+    def knows(self, digest: str, response_id: str | None) -> bool:
+        """Whether it is known what stored an entry, if it is made of this very response still."""
+        stored = self._stored.get(digest)
+        return stored is not None and stored.may_be_of(response_id)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why there are no prices at all, if so."""
+        return self._prices.failure
+
+    def prepare(self) -> Callable[[], None] | None:
+        """What has prices ready, which takes its time; `None` if they are, or are not wanted."""
+        return None if self._prices.is_loaded or self._prices.are_off else self._prices.load
 
     def must_load(self, call: CallFacts) -> bool:
         """Whether the price table would have to be loaded for this call, which takes its time."""
-        if self._prices.is_loaded or self._prices.are_off:
+        if self.prepare() is None:
             return False
-        digest = _digest(call)
-        return bool(call.attempts) or (_is_hit(call) and (digest is None or not self.knows(digest)))
+        return bool(call.attempts) or (call.lookup is not None and call.lookup.stored is not None)
 
     def of_attempts(self, call: CallFacts) -> tuple[Bill | None, ...]:
         """One for each attempt; `None` for one that failed before there was any answer."""
@@ -62,22 +72,23 @@ class Bills:
         """
         digest = _digest(call)
         if outcome is Outcome.HIT:
+            entry = (call.lookup and call.lookup.stored) or InferenceResponse()
             stored = None if digest is None else self._stored.get(digest)
-            if stored is None:
-                stored = StoredCall(None, self._of_entry(call))
+            if stored is None or not stored.may_be_of(entry.id):
+                stored = StoredCall(None, self._of_entry(call, entry), entry.id)
                 self._remember(digest, stored)
             return stored
         if call.store is not None and call.store.error_type is None:
-            self._remember(digest, StoredCall(call.interval.seconds, total(bills)))
+            response_id = call.attempts[-1].response.id if call.attempts else None
+            seconds = call.interval.seconds
+            self._remember(digest, StoredCall(seconds, total(bills), response_id))
         return None
 
     def _remember(self, digest: str | None, call: StoredCall) -> None:
         if digest is not None:
             self._stored.put(digest, call)
 
-    def _of_entry(self, call: CallFacts) -> Bill:
-        stored = None if call.lookup is None else call.lookup.stored
-        response = stored or InferenceResponse()
+    def _of_entry(self, call: CallFacts, response: InferenceResponse) -> Bill:
         seconds = call.interval.start_ns / 1e9
         bill = self._bill(call.provider, call.model, response, seconds)
         is_least = not _is_total(call.provider, response.reported)
@@ -116,10 +127,6 @@ def total(bills: Iterable[Bill | None]) -> Bill:
         cost=sum(costs[1:], costs[0]) if all_priced else None,
         unpriced=next((bill.unpriced for bill in billed if bill.unpriced is not None), None),
     )
-
-
-def _is_hit(call: CallFacts) -> bool:
-    return call.lookup is not None and call.lookup.hit
 
 
 def _digest(call: CallFacts) -> str | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from llm_cache_otel import forks
 from llm_cache_otel.interpret.inference import Inference
+from llm_cache_otel.interpret.rates import Rates
 
 if TYPE_CHECKING:
     from genai_prices import Usage as Tokens
@@ -44,6 +45,7 @@ def import_beforehand() -> None:
     """What must not be imported while another thread calls openai's SDK: a few milliseconds beside that."""
     with suppress(Exception):  # whatever is wrong with it, it is not the host's trouble
         import httpx2  # noqa: F401
+        import pydantic.dataclasses  # noqa: F401  so that no thread waits for another one's import
 
 
 if "openai" in sys.modules:
@@ -57,6 +59,7 @@ class _Table:
         self._lock = forks.lock()
         self._is_held = False
         self.is_loaded = False
+        self.failure: BaseException | None = None
         forks.pause_for_forks(self)
 
     def pause(self, deadline: float) -> bool:
@@ -72,15 +75,20 @@ class _Table:
         forks.pause_for_forks(self)
 
     def load(self) -> None:
+        """Once: what could not be imported then is not tried again, and `failure` says why."""
         with self._lock:
-            if not self.is_loaded:
-                import genai_prices
+            if self.is_loaded or self.failure is not None:
+                return
+            try:
+                from genai_prices import Usage
+                from genai_prices.data_snapshot import get_snapshot
 
                 # Its data and its units are imported when they are first needed.
-                genai_prices.calc_price(
-                    genai_prices.Usage(input_tokens=1), "gpt-4o", provider_id="openai"
-                )
+                get_snapshot()
+                Rates(input=0, output=0).price(Usage(input_tokens=1, output_tokens=1))
                 self.is_loaded = True
+            except (Exception, SystemExit) as error:
+                self.failure = error
 
 
 table = _Table()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import localcontext
@@ -53,7 +53,15 @@ class Prices:
         return self._table is PriceTable.OFF and not self._own
 
     @property
+    def failure(self) -> BaseException | None:
+        """Why there are no prices at all, if so."""
+        return price_table.table.failure
+
+    @property
     def is_loaded(self) -> bool:
+        """Or never will be."""
+        if price_table.table.failure is not None:
+            return True
         return price_table.table.is_loaded and (
             self._updates is not None or self._table != PriceTable.UPDATED
         )
@@ -61,7 +69,7 @@ class Prices:
     def load(self) -> None:
         """Have the table ready. Blocks for half a second, once in a process."""
         price_table.table.load()
-        if self._table is PriceTable.UPDATED and self._updates is None:
+        if self.failure is None and self._table is PriceTable.UPDATED and self._updates is None:
             from genai_prices import UpdatePrices
 
             self._updates = UpdatePrices()
@@ -71,6 +79,8 @@ class Prices:
         """In USD; or why it can't be told."""
         if not self.is_loaded:
             self.load()
+        if self.failure is not None:
+            return Unpriced.UNKNOWN_MODEL
         from genai_prices.data_snapshot import get_snapshot
 
         # Some prices go by the time of day.
@@ -106,9 +116,17 @@ class Prices:
             if found is not None:
                 return found
         tried = (
-            price_table.price_of(inference, inference.provider, name) for name in inference.models
+            price_table.price_of(inference, inference.provider, name) for name in _same(inference)
         )
         return next((found for found in tried if found is not None), None)
+
+
+def _same(inference: Inference) -> Iterator[str]:
+    """Names of the model that answered: what was asked for, too, unless a router chose another."""
+    answered = inference.models[0] if inference.models else ""
+    for name in inference.models:
+        if name.rpartition("/")[2] in answered:
+            yield name
 
 
 def _cost(price: Price, usage: Usage) -> Cost:

@@ -47,14 +47,19 @@ class Rates:
         return ModelPrice(**cast("dict[str, Decimal]", rates)).calc_price(tokens)["total_price"]
 
 
+_MOST = 10**9
+
+
 def _rate(name: str, value: object) -> Decimal:
     try:
         rate = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):  # the latter of an int with thousands of digits
         rate = Decimal("NaN")
-    if isinstance(value, bool) or not rate.is_finite() or rate < 0:
+    if isinstance(value, bool) or not rate.is_finite() or not 0 <= rate <= _MOST:
+        is_legible = isinstance(value, (str, float, Decimal))
+        shown = f"{value!r:.40}" if is_legible else type(value).__name__
         raise ValueError(
             f"Rates({name}=...) must be a number of USD per million tokens, for example '0.40'; "
-            f"got {value!r:.40}"
+            f"got {shown}"
         )
     return rate

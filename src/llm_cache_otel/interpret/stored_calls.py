@@ -13,10 +13,15 @@ _MOST_ENTRIES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """`seconds` is `None` where the call was another process's."""
+    """`seconds` is `None` where the call was another process's; `response_id` is the provider's."""
 
     seconds: float | None
     bill: Bill
+    response_id: str | None = None
+
+    def may_be_of(self, response_id: str | None) -> bool:
+        """Not if another response has taken its place since, which another process may have stored."""
+        return response_id is None or response_id == self.response_id
 
     def saved_by(self, seconds: float) -> float | None:
         """The seconds that a hit spared which took so many itself, never negative."""

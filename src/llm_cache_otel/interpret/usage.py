@@ -20,6 +20,9 @@ from typing import Any
 
 from llm_cache_otel.facts import Reported, Usage
 
+_MOST = 10**9
+"""Tokens, far more than any model takes. OTLP's sums end at 2**63, and nothing is sent that is past it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -54,7 +57,7 @@ class _Reader:
                 continue
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
                 return value
             self.dropped.append(name)
         return None

@@ -91,10 +91,12 @@ class Lookup(_CacheStep):
 
     def _stored_with(self, found: Any) -> InferenceResponse | None:
         """What an entry keeps of its response, unless what it took is known: a hit should cost little."""
-        key = self._call.key
-        if key is not None and key.digest is not None and self._call.reporter.knows(key.digest):
-            return None
-        return sdk.inference_response(getattr(found, "_raw_response", None))
+        key, stored = self._call.key, getattr(found, "_raw_response", None)
+        if key is not None and key.digest is not None:
+            response_id = sdk.response_id(stored)
+            if self._call.reporter.knows(key.digest, response_id):
+                return None
+        return sdk.inference_response(stored)
 
 
 class Store(_CacheStep):

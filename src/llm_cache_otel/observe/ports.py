@@ -44,8 +44,8 @@ class Reporter(Protocol):
         """The salted digest of a cache key, 16 hex digits."""
         ...
 
-    def knows(self, digest: str) -> bool:
-        """Whether it is known what the call took that stored the entry of this key."""
+    def knows(self, digest: str, response_id: str | None) -> bool:
+        """Whether it is known what the call took that stored the entry of this key, of that response."""
         ...
 
     def watch_size(

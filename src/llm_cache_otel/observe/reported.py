@@ -6,14 +6,15 @@ for `llm_cache_otel.interpret.usage` to make sense of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from llm_cache_otel.facts import Reported
 
 _DEEPEST = 3
-_MOST = 32
+_MOST = 256
 _LONGEST_WORD = 24
 
 _HOLDERS = ("usage", "usage_metadata", "usageMetadata")
@@ -25,7 +26,7 @@ def reported_usage(response: Any) -> Reported | None:
     """What a response, or one chunk of a stream, reports; `None` if it reports nothing."""
     for part in (response, *(read(response, name) for name in _AROUND)):
         for name in _HOLDERS:
-            usage = _copied(read(part, name), _DEEPEST)
+            usage = _Copy().of(read(part, name), _DEEPEST)
             if isinstance(usage, dict) and usage:
                 return usage
     return None
@@ -45,29 +46,41 @@ def read(holder: Any, name: str) -> Any:
     return getattr(holder, name, None)
 
 
-def _copied(value: Any, depth: int) -> Any:
-    """`None` for what is neither a number, nor a word, nor made of those."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, str):
-        return value if len(value) <= _LONGEST_WORD else None
-    if depth == 0:
-        return None
-    if isinstance(value, (list, tuple)):
-        return [_copied(item, depth - 1) for item in value[:_MOST]]
-    items = [*_items(value)][:_MOST]
-    copied = {name: _copied(item, depth - 1) for name, item in items if isinstance(name, str)}
-    return {name: item for name, item in copied.items() if item is not None}
+class _Copy:
+    """Copies of at most so many values in all, whatever they are in."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def of(self, value: Any, depth: int) -> Any:
+        """`None` for what is neither a number, nor a word, nor made of those."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, Enum):
+            value = value.value
+        if isinstance(value, str):
+            return value[:_LONGEST_WORD]
+        if depth == 0:
+            return None
+        if isinstance(value, (list, tuple)):
+            return [self.of(item, depth - 1) for item in self._some(value)]
+        items = self._some(_items(value))
+        copied = {name: self.of(item, depth - 1) for name, item in items if isinstance(name, str)}
+        return {name: item for name, item in copied.items() if item is not None}
+
+    def _some(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            if self._left == 0:
+                return
+            self._left -= 1
+            yield value
 
 
-def _items(value: Any) -> list[tuple[Any, Any]]:
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, Mapping):
-        return list(value.items())
-    fields = getattr(value, "ListFields", None)  # of a protobuf message, as xAI's SDK has
-    if callable(fields):
-        return [(field.name, item) for field, item in fields()]
+        return value.items()
+    if hasattr(type(value), "DESCRIPTOR"):  # a protobuf message, as xAI's SDK has
+        return ((field.name, item) for field, item in value.ListFields())
     # What an SDK does not know of, newer than itself, pydantic keeps apart.
     extra = getattr(value, "__pydantic_extra__", None)
-    return [*getattr(value, "__dict__", {}).items(), *(extra or {}).items()]
+    return chain(getattr(value, "__dict__", {}).items(), (extra or {}).items())

@@ -160,6 +160,12 @@ def _output_type(request: Mapping[str, Any]) -> str | None:
     return "json" if mime_type == "application/json" else None
 
 
+def response_id(response: Any) -> str | None:
+    """`InferenceResponse.id`, and nothing else."""
+    of_bedrock = read(response, "ResponseMetadata")
+    return _first_string([response, of_bedrock], ("id", "response_id", "RequestId"))
+
+
 def inference_response(response: Any) -> InferenceResponse:
     """How a response, or one chunk of a stream, names itself, why it stopped, and what it reports.
 
@@ -175,7 +181,7 @@ def inference_response(response: Any) -> InferenceResponse:
         id=_first_string(named, ("id", "response_id", "RequestId")),
         finish_reasons=_finish_reasons(response),
         reported=reported_usage(response),
-        service_tier=_first_string(named, ("service_tier",)) or _bedrock_tier(response),
+        service_tier=_service_tier(response, named),
         created=_created(named),
     )
 
@@ -185,11 +191,21 @@ def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def _bedrock_tier(response: Any) -> str | None:
-    """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"""
+def _service_tier(response: Any, parts: list[Any]) -> str | None:
+    """As what it was processed, `unreadable` if that can't be told.
+
+    Of Bedrock's see https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+    """
     latency = read(read(response, "performanceConfig"), "latency")
-    tier = latency if latency == "optimized" else read(read(response, "serviceTier"), "type")
-    return tier if isinstance(tier, str) else None
+    if isinstance(latency, str) and latency == "optimized":
+        return latency
+    of_bedrock = read(response, "serviceTier")
+    if isinstance(of_bedrock, Mapping):
+        of_bedrock = of_bedrock.get("type")
+    said = (*(read(part, "service_tier") for part in parts), of_bedrock)
+    tier = next((each for each in said if each is not None), None)
+    tier = tier.value if isinstance(tier, Enum) else tier
+    return tier if isinstance(tier, str) or tier is None else "unreadable"
 
 
 def _created(parts: list[Any]) -> float | None:
@@ -197,11 +213,11 @@ def _created(parts: list[Any]) -> float | None:
     for part in parts:
         for name in ("created", "created_at", "create_time"):
             value = read(part, name)
-            if isinstance(value, str):
-                with suppress(ValueError):
+            with suppress(ValueError, OverflowError, OSError):
+                if isinstance(value, str):
                     value = datetime.fromisoformat(value)
-            if isinstance(value, datetime):
-                value = value.timestamp()
+                if isinstance(value, datetime):
+                    value = value.timestamp()
             if isinstance(value, (int, float)) and 0 < value < _FAR_FUTURE:
                 return float(value)
     return None

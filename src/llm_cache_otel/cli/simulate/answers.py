@@ -58,23 +58,38 @@ def _schema_at(text: str, start: int) -> Schema | None:
     return found if isinstance(found.get("properties"), dict) else None
 
 
-def _value(schema: Schema, definitions: dict[str, Schema], rng: random.Random) -> Any:
+def _value(
+    schema: Schema, definitions: dict[str, Schema], rng: random.Random, inside: tuple[str, ...] = ()
+) -> Any:
+    """`inside` are the definitions that this value is a part of: none begins again, if it need not."""
+
+    def value(part: Schema) -> Any:
+        return _value(part, definitions, rng, inside)
+
     if "$ref" in schema:
-        return _value(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions, rng)
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return _value(definitions[name], definitions, rng, (*inside, name))
     if "enum" in schema or "const" in schema:
         return rng.choice(schema.get("enum") or [schema["const"]])
     alternatives = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
     if alternatives:
-        return _value(alternatives[0], definitions, rng)
+        ends = (each for each in alternatives if not _begins_again(each, inside))
+        return value(next(ends, alternatives[0]))
     kind = str(schema.get("type", "object")).lower()
     if kind == "object":
-        properties = schema.get("properties", {})
-        return {name: _value(part, definitions, rng) for name, part in properties.items()}
+        return {name: value(part) for name, part in schema.get("properties", {}).items()}
     if kind == "array":
-        count = schema.get("minItems") or min(_ITEMS, schema.get("maxItems", _ITEMS))
         items = schema.get("items", {"type": "string"})
-        return [_value(items, definitions, rng) for _ in range(count)]
+        most = 0 if _begins_again(items, inside) else _ITEMS
+        count = schema.get("minItems") or min(most, schema.get("maxItems", _ITEMS))
+        return [value(items) for _ in range(count)]
     return _scalar(kind, schema, rng)
+
+
+def _begins_again(schema: Schema, inside: tuple[str, ...]) -> bool:
+    items = schema.get("items", {})
+    references = (schema.get("$ref", ""), items.get("$ref", "") if isinstance(items, dict) else "")
+    return any(name and name.rsplit("/", 1)[-1] in inside for name in references)
 
 
 def _scalar(kind: str, schema: Schema, rng: random.Random) -> Any:

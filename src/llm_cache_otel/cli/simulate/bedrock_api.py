@@ -8,8 +8,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from llm_cache_otel.cli.simulate.exchange import Exchange, Json, written
-from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
+from llm_cache_otel.cli.simulate.exchange import BadRequest, Exchange, Json, written
+from llm_cache_otel.cli.simulate.prompt_cache import TTLS, Block, Input
 
 _MINIMUM = 1024
 
@@ -82,7 +82,10 @@ def _blocks(parts: list[Any], role: str = "") -> Iterator[Block]:
     for part in parts:
         if "cachePoint" in part:
             if waiting is not None:
-                yield Block(waiting, part["cachePoint"].get("ttl", "5m"))
+                ttl = part["cachePoint"].get("ttl", "5m")
+                if ttl not in TTLS:
+                    raise BadRequest(f"cachePoint.ttl must be '5m' or '1h', not {ttl!r}")
+                yield Block(waiting, ttl)
             waiting = None
             continue
         if waiting is not None:

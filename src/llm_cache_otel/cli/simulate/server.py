@@ -100,7 +100,7 @@ class SimulatedProvider:
                 return speak(exchange)
             except BadRequest as refusal:
                 message = str(refusal)
-            except (AttributeError, LookupError, TypeError, ValueError) as trouble:
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as trouble:
                 message = f"the simulated provider can't read this request: {trouble!r}"
             return error(replace(exchange, cue=Cue(status=400, message=message)))
 
