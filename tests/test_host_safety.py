@@ -108,6 +108,7 @@ OFF_THE_PATH = (
         "later.Later.wait",
         "later.Later._run",
         *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
+        "later.Later.come_first_at_exit",  # test_pipeline_safety.py
         "observe.seams._is_open",
         *("observe.seams.replaced", "observe.seams._Seam."),
         "observe.instructor_api.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -176,7 +177,8 @@ def _speaker(
         except Exception as error:
             note_failure(signal, error, notes)
             return kind(NOWHERE[signal])
-        later.come_first_at_exit()
+        with contextlib.suppress(Exception):
+            later.come_first_at_exit()
         private_providers().end_with(speaker, provider)
     return speaker
 

@@ -133,8 +133,8 @@ def inference_request(
 
 def requested_model(request: Mapping[str, Any]) -> str | None:
     """As OpenAI's, Anthropic's and Google's SDKs name it, or boto3."""
-    names = (request.get("model"), request.get("modelId"))
-    return next((name for name in names if isinstance(name, str)), None)
+    name = request.get("model", request.get("modelId"))
+    return name if isinstance(name, str) else None
 
 
 def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
@@ -187,8 +187,12 @@ def inference_response(response: Any) -> InferenceResponse:
 
 
 def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
-    values = (read(part, name) for part in parts for name in names)
-    return next((value for value in values if isinstance(value, str) and value), None)
+    for part in parts:
+        for name in names:
+            value = read(part, name)
+            if isinstance(value, str) and value:
+                return value
+    return None
 
 
 def _service_tier(response: Any, parts: list[Any]) -> str | None:
