@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import random
 from collections import Counter
@@ -17,7 +18,7 @@ from support.recording import Recording
 from support.sellers import MANUAL, SELLERS, Seller, ask, selling
 from support.versions import TOTALS_HAVE_WRITES, max_retries, namespace, since_modes_for_all
 
-from llm_cache_otel import Settings, instrument
+from llm_cache_otel import Rates, Settings, instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 
 SYNC_AND_ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -332,3 +333,24 @@ def test_an_entry_that_another_process_replaced_saves_what_that_one_cost(
     worth = elsewhere.sums["llm_cache.spent.cost"]
     assert hit.layers["response llm_cache.saved.cost"] == pytest.approx(worth, abs=1e-12)
     assert not hit.sums["llm_cache.saved.duration"]
+
+
+def test_deepseeks_way_to_say_what_it_read(bank: SimulatedProvider, recording: Recording) -> None:
+    """Under names of its own, beside OpenAI's; own rates, for DeepSeek's go by the time of day."""
+    seller = dataclasses.replace(SELLERS["openai"], model="deepseek-chat")
+    own = Rates(*(seller.rates[kind] for kind in ("plain", "output", "read")))
+
+    async def run() -> None:
+        async with selling(seller, bank.url, False) as client:
+            settings = Settings(prices={seller.model: own})
+            instrument(client, settings=settings, **recording.providers)
+            for question in ("one?", "two?"):
+                await ask(client, seller, "create", MANUAL, question)
+
+    asyncio.run(run())
+    assert (
+        bank.ledger.tokens[seller.model]["read"] % 64
+        == 0
+        < bank.ledger.tokens[seller.model]["read"]
+    )
+    agrees(Counted(recording), seller, bank)

@@ -12,6 +12,9 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 from google.genai.types import TrafficType
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
@@ -132,6 +135,23 @@ def test_only_so_much_is_read_and_nothing_is_called() -> None:
     inference_response(answer)
     assert answer.mock_calls == []
     assert usage_of(inference_response(Mock()).reported).usage is None
+
+
+def test_a_protobuf_message_is_read_as_xais_sdk_has_it() -> None:
+    file = FileDescriptorProto(name="usage.proto", package="test")
+    usage = file.message_type.add(name="SamplingUsage")
+    for number, name in enumerate(
+        ("prompt_tokens", "completion_tokens", "cached_prompt_text_tokens"), 1
+    ):
+        usage.field.add(name=name, number=number, type=FieldDescriptorProto.TYPE_INT32, label=1)
+    pool = DescriptorPool()
+    pool.Add(file)
+    message = GetMessageClass(pool.FindMessageTypeByName("test.SamplingUsage"))
+    response = SimpleNamespace(
+        usage=message(prompt_tokens=37, completion_tokens=5, cached_prompt_text_tokens=8)
+    )
+    reading = usage_of(inference_response(response).reported)
+    assert reading.usage == Usage(input=37, output=5, cache_read=8)
 
 
 @pytest.mark.parametrize("reported", [None, {}, {"tokens": 7}, {"usage": {}}])
