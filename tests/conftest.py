@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
 from opentelemetry.trace import get_current_span
 from support.programs import environment, unmeasured
 from support.recording import Recording
@@ -16,6 +17,9 @@ from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 # The neighbours want newer versions of everything than the oldest that we go with.
 collect_ignore = [] if find_spec("opentelemetry.instrumentation.openai_v2") else ["test_company.py"]
 pytest.register_assert_rewrite("support.books", "support.puppet", "support.scene")
+
+settings.register_profile("on any machine", deadline=None)
+settings.load_profile("on any machine")
 
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # Logfire brings one, which is not our subject
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the network when it is imported
