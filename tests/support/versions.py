@@ -39,8 +39,11 @@ HAS_USAGE_HOOK = any(name.value == "completion:usage" for name in hooks.HookName
 RETRIES_COUNT_FROM_0 = INSTRUCTOR >= (1, 15, 3)
 """Before, `max_retries` is how many attempts there are, of which any error costs one."""
 
-TOTALS_HAVE_WRITES = HAS_MODES_FOR_ALL
+TOTALS_HAVE_WRITES = INSTRUCTOR >= (1, 16)
 """Before, what Instructor stores of several attempts says nothing, or less, of writes to prompt caches."""
+
+STORES_UNDER_ANOTHER_KEY = (1, 15, 3) <= INSTRUCTOR < (1, 17)
+"""These compute the key again to store, of the messages as asking again left them: nobody finds the entry."""
 
 GENAI_JSON = Mode.JSON if HAS_MODES_FOR_ALL else Mode.GENAI_STRUCTURED_OUTPUTS
 

@@ -140,7 +140,7 @@ def _is_total(provider: str | None, reported: Reported | None) -> bool:
     """Whether Instructor stored the total over all attempts.
 
     It adds up for OpenAI's chat completions and Anthropic's messages; of others the last attempt's stay.
-    (Before 1.15.3 without what was written to a prompt cache, or without how long for.)
+    (Before 1.16 without what was written to a prompt cache, or without how long for.)
     """
     names = reported or {}
     return provider in _TOTALLING and "input_tokens_details" not in names
