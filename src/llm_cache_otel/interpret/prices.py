@@ -107,10 +107,8 @@ class Prices:
         if self._table is PriceTable.OFF:
             return None
         for alias in aliases:
-            found = price_table.price_of(
-                inference, inference.provider, alias
-            )  # a slash may be of its name
-            if found is None:
+            found = price_table.price_of(inference, inference.provider, alias)
+            if found is None:  # then a slash in it is not of the model's name
                 provider, _, model = alias.rpartition("/")
                 found = price_table.price_of(inference, provider or None, model)
             if found is not None:
