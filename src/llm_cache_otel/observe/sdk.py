@@ -131,6 +131,16 @@ def inference_request(
     )
 
 
+def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
+    """What prompts have in common that are served from one prompt cache. Not to be kept: a key is in it."""
+    key = declared(client, "api_key")
+    parts = (
+        *(request.provider, request.server_address, request.model),
+        *(asked.get("prompt_cache_key"), key if isinstance(key, str) else None),
+    )
+    return "\n".join(map(str, parts))
+
+
 def requested_model(request: Mapping[str, Any]) -> str | None:
     """As OpenAI's, Anthropic's and Google's SDKs name it, or boto3."""
     name = request.get("model", request.get("modelId"))
@@ -183,7 +193,17 @@ def inference_response(response: Any) -> InferenceResponse:
         reported=reported_usage(response),
         service_tier=_service_tier(response, named),
         created=_created(named),
+        cache_miss=_cache_miss(named),
     )
+
+
+def _cache_miss(parts: list[Any]) -> str | None:
+    """Anthropic's cache diagnosis, for those who ask for it.
+
+    https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics
+    """
+    found = (read(read(part, "diagnostics"), "cache_miss_reason") for part in parts)
+    return _first_string([each for each in found if each is not None], ("type",))
 
 
 def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
@@ -271,4 +291,5 @@ def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceRes
         reported=latest(earlier.reported, later.reported),
         service_tier=later.service_tier or earlier.service_tier,
         created=earlier.created or later.created,
+        cache_miss=earlier.cache_miss or later.cache_miss,
     )

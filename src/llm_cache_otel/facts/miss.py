@@ -1,0 +1,74 @@
+"""What a cache key is made of, and what is found of it when there is a miss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from llm_cache_otel.facts.reasons import MissReason
+
+
+class KeyPart(Enum):
+    """What Instructor makes a key of, but for the messages."""
+
+    MODEL = "model"
+    SCHEMA = "schema"
+    MODE = "mode"
+    PARAMETERS = "parameters"
+    CONTEXT = "context"
+    NAMESPACE = "namespace"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A tool, a system prompt, or a part of a message: its text, and whatever else it has, as JSON.
+
+    `part` is `tools`, `system` or `messages`. Of these `message` counts from 0, and `start` is where the text
+    begins in that of the whole message. `retention` is how many seconds the provider is asked to keep all
+    up to here, `None` where it is not asked.
+    """
+
+    part: str
+    text: str = field(repr=False)
+    rest: str = field(default="", repr=False)
+    message: int | None = None
+    start: int = 0
+    retention: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """A request by the parts of its key. Readable: it is made into digests at once, and not kept.
+
+    `parts` are JSON, `None` for what this Instructor's keys do not have; `parameters` is JSON by name, that
+    of a header `extra_headers.x-user`.
+    """
+
+    messages: tuple[Section, ...] = field(repr=False)
+    parts: Mapping[KeyPart, str | None] = field(repr=False)
+    parameters: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a text begins to differ from an earlier one, never what it holds there.
+
+    `part` is `tools`, `system`, `messages` or a parameter such as `request.timeout`; `message` counts from 0;
+    `offset` is where the first block starts that differs, `block` its length, both in characters.
+    """
+
+    part: str
+    message: int | None = None
+    offset: int | None = None
+    block: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a lookup found nothing; `room_needed` is how many entries an LRU would have had to hold."""
+
+    reason: MissReason
+    divergence: Divergence | None = None
+    room_needed: int | None = None

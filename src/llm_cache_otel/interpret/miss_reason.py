@@ -1,0 +1,211 @@
+"""Why a lookup found nothing, told from what this process has seen of this cache before.
+
+https://python.useinstructor.com/concepts/caching/ tells what Instructor makes keys of.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from llm_cache_otel import forks
+from llm_cache_otel.facts import Interval, KeyedRequest, Miss, MissReason
+from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
+from llm_cache_otel.interpret.fingerprint import digest
+
+_MOST_KEYS = 16_384
+_MOST_CACHES = 64
+_MOST_COUNTED = 64
+"""Evicted entries, of each cache, of which it is counted how much room would have held them."""
+
+_LATENESS_NS = 1_000_000_000
+"""That backends may take to drop what has expired: Redis and diskcache know seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class _Key:
+    """What is known of a key, `as_of` a time.
+
+    `there_since` is when it was stored or found, `None` if it is not there; `expires` the earliest time that
+    its TTL can have run out, and `outlives` one when it surely had. `asking` is how many calls go on that
+    have missed it, and `is_described` whether its request is among the earlier ones.
+    """
+
+    as_of: int
+    there_since: int | None = None
+    expires: int | None = None
+    outlives: int | None = None
+    asking: int = 0
+    is_described: bool = False
+
+
+class CacheHistory:
+    """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe."""
+
+    def __init__(self, *, honours_ttl: bool | None) -> None:
+        self._lock = forks.lock()
+        self._honours_ttl = honours_ttl
+        self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
+        self._requests = EarlierRequests()
+        self._ended: deque[int] = deque()
+        self._counted = 0
+
+    @property
+    def honours_ttl(self) -> bool | None:
+        """Whether it heeds a `ttl`; `None` if that can't be told."""
+        return self._honours_ttl
+
+    def hit(self, key: str, got: Interval) -> None:
+        with self._locked():
+            known = self._used(digest(key), got.end_ns)
+            if known.outlives is not None and got.start_ns > known.outlives:
+                self._honours_ttl, known.expires, known.outlives = False, None, None
+            if got.end_ns >= known.as_of:
+                _is_there(known, got.end_ns)
+
+    def missed(
+        self,
+        key: str,
+        got: Interval,
+        request: Callable[[], KeyedRequest | None],
+        *,
+        is_full: bool,
+    ) -> Miss | None:
+        """Why; and note that the key is asked for, until `ended`. `None` where nothing tells.
+
+        `request` is called if the key was not described before, and may say that it can't be read.
+        """
+        name = digest(key)
+        with self._locked():
+            known = self._keys.get(name)
+            is_described = known is not None and known.is_described
+        asked = None if is_described else request()
+        described = None if asked is None else Request(asked)
+        with self._locked():
+            known = self._keys.get(name)
+            miss = None
+            if known is not None:
+                reason = _why_gone(known, got, is_full=is_full)
+                needed = self._room_needed(name) if reason is MissReason.EVICTED else None
+                miss = Miss(reason, room_needed=needed)
+            elif described is not None:
+                miss = Miss(*self._requests.compare(described))
+            known = self._used(name, got.start_ns)
+            if described is not None and not known.is_described:
+                self._requests.add(described)
+                known.is_described = True
+            known.asking += 1
+            known.as_of = max(known.as_of, got.start_ns)
+            if known.there_since is not None and known.there_since <= got.start_ns:
+                known.there_since = None
+        return miss
+
+    def stored(self, key: str, during: Interval, ttl: float | None) -> None:
+        with self._locked():
+            known = self._used(digest(key), during.end_ns)
+            if during.end_ns < known.as_of:
+                return
+            _is_there(known, during.end_ns)
+            known.expires = known.outlives = None
+            if ttl is not None and self._honours_ttl:
+                kept_ns = round(ttl * 1e9)
+                known.expires = during.start_ns + kept_ns
+                known.outlives = during.end_ns + kept_ns + _LATENESS_NS
+
+    def ended(self, key: str) -> None:
+        """A call that had missed has ended. What it has stored was told before. Takes no lock."""
+        self._ended.append(digest(key))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock:
+            while self._ended:
+                known = self._keys.get(self._ended.popleft())
+                if known is not None:
+                    known.asking = max(0, known.asking - 1)
+            yield
+
+    def _used(self, name: int, now: int) -> _Key:
+        known = self._keys.get(name)
+        if known is None:
+            known = self._keys[name] = _Key(now)
+            if len(self._keys) > _MOST_KEYS:
+                self._keys.popitem(last=False)
+        self._keys.move_to_end(name)
+        return known
+
+    def _room_needed(self, name: int) -> int | None:
+        """How many entries an LRU would have to hold to have this one still: all used since, and it."""
+        if self._counted == _MOST_COUNTED:
+            return None
+        self._counted += 1
+        room = 0
+        for later, known in reversed(self._keys.items()):
+            room += known.there_since is not None or later == name
+            if later == name:
+                break
+        return room
+
+
+def _is_there(known: _Key, now: int) -> None:
+    known.as_of = now
+    if known.there_since is None:
+        known.there_since = now
+
+
+def _why_gone(known: _Key, got: Interval, *, is_full: bool) -> MissReason:
+    """Of a key that was asked for before."""
+    if known.there_since is None or known.there_since > got.start_ns:
+        is_coming = known.asking or known.there_since is not None
+        return MissReason.IN_FLIGHT if is_coming else MissReason.NOT_STORED
+    if known.expires is not None and got.end_ns >= known.expires:
+        return MissReason.EXPIRED
+    return MissReason.EVICTED if is_full else MissReason.LOST
+
+
+class Histories:
+    """The histories of the caches of a process, of the latest 64 met. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self._generation = forks.generation
+        self._made: OrderedDict[Hashable, tuple[weakref.ref[object], CacheHistory]] = OrderedDict()
+
+    def of(
+        self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
+    ) -> CacheHistory:
+        """Of the cache itself, or of all that are at one `place`.
+
+        Raises:
+            TypeError: the cache can't be referred to weakly.
+        """
+        identity = id(cache) if place is None else place
+        known = self._known(identity, cache, place)
+        if known is not None:
+            return known
+        with self._lock:
+            if self._generation != forks.generation:  # what a parent has seen, this process has not
+                self._made.clear()
+                self._generation = forks.generation
+            known = self._known(identity, cache, place)
+            if known is None:
+                known = CacheHistory(honours_ttl=honours_ttl())
+                self._made[identity] = weakref.ref(cache), known
+                if len(self._made) > _MOST_CACHES:
+                    self._made.popitem(last=False)
+        return known
+
+    def _known(
+        self, identity: Hashable, cache: object, place: Hashable | None
+    ) -> CacheHistory | None:
+        found = self._made.get(identity)
+        if found is None or self._generation != forks.generation:
+            return None
+        reference, history = found
+        return history if place is not None or reference() is cache else None
+
+
+histories = Histories()

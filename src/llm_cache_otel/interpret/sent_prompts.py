@@ -1,0 +1,215 @@
+"""The prompts this process has sent lately, as providers see them: by what they begin with.
+
+Salted digests are all that is kept, of the latest 16,384 blocks and texts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from llm_cache_otel import forks
+from llm_cache_otel.facts import Divergence, Interval, Section, SentPrompt
+from llm_cache_otel.interpret.earlier_requests import divergence
+from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
+
+_MOST = 16_384
+_BLOCK = 256
+_BLOCKS_OF_THIS = 256
+_LATER_BLOCK = 4_096
+"""Characters: 64 tokens or so, and after the first 65,536 of a text a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A prompt beside the earlier ones. All counts are characters.
+
+    `readable` is what should have been cached of it, unread for `idle` seconds at the most and to be kept
+    for `retention`; `shared` is what any earlier one begins with as well; and `moved` what was sent before
+    of that which comes behind: `diverges` is where.
+    """
+
+    total: int
+    shared: int = 0
+    readable: int = 0
+    idle: float = 0.0
+    retention: float | None = None
+    moved: int = 0
+    diverges: Divergence | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Prefix:
+    """All up to a block of a text, whose fingerprint this is. Times are nanoseconds since the Unix epoch."""
+
+    first: int
+    last: int
+    retention: float | None
+    is_readable: bool
+    text: Fingerprint
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a block of this prompt ends, and what it begins with up to there."""
+
+    prefix: int
+    end: int
+    is_readable: bool
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A section of this prompt; its first place is before its text."""
+
+    section: Section
+    text: Text
+    start: int
+    places: list[_Place]
+
+
+class SentPrompts:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self._generation = forks.generation
+        self._prefixes: OrderedDict[int, _Prefix] = OrderedDict()
+        self._texts: OrderedDict[int, Fingerprint] = OrderedDict()
+
+    def compare_and_add(
+        self, prompt: SentPrompt, during: Interval, retention: float | None, *, is_marked: bool
+    ) -> Comparison:
+        """A prompt beside those that were answered before it was sent; it is one of them from now on.
+
+        `retention` is how many seconds the provider keeps what it is not told to keep longer; `is_marked`
+        where it caches no more than it is told to.
+        """
+        taken = _taken(prompt, is_marked=is_marked)
+        with self._lock:
+            if self._generation != forks.generation:  # what a parent has sent, this process has not
+                self._prefixes.clear()
+                self._texts.clear()
+                self._generation = forks.generation
+            compared = self._compare(prompt.space, taken, during.start_ns)
+            asked = prompt.retention or retention
+            self._add(prompt.space, taken, during.end_ns, asked)
+        return compared
+
+    def _compare(self, space: str, taken: list[_Taken], sent: int) -> Comparison:
+        total = taken[-1].places[-1].end if taken else 0
+        shared = 0
+        readable: tuple[int, _Prefix] | None = None
+        found: _Prefix | None = None
+        for number, one in enumerate(taken):
+            for place in one.places:
+                known = self._prefixes.get(place.prefix)
+                if known is None or known.first > sent:
+                    rest = taken[number:]
+                    inside = (
+                        found.text if found is not None and place is not one.places[0] else None
+                    )
+                    return self._diverging(space, rest, inside, total, shared, readable, sent)
+                found, shared = known, place.end
+                if known.is_readable:
+                    readable = place.end, known
+        return _comparison(total, shared, readable, sent)
+
+    def _diverging(
+        self,
+        space: str,
+        rest: list[_Taken],
+        earlier: Fingerprint | None,
+        total: int,
+        shared: int,
+        readable: tuple[int, _Prefix] | None,
+        sent: int,
+    ) -> Comparison:
+        """`earlier` is the text that stood where this begins to differ, if one did."""
+        one = rest[0]
+        known = self._known(space, one.text)
+        earlier = earlier or known
+        offset, block = 0, min(one.text.fingerprint.size, len(one.text.text))
+        if earlier is not None:
+            offset, block = one.text.first_difference(earlier)
+        moved = 0
+        if any(each is not None and one.text.is_nearly(each) for each in (earlier, known)):
+            moved = len(one.text.text) - offset
+        for later in rest[1:]:
+            known = self._known(space, later.text)
+            if known is not None and later.text.is_nearly(known):
+                moved += len(later.text.text)
+        shared = max(shared, one.start + offset)
+        where = divergence(one.section, offset, block)
+        return _comparison(total, shared, readable, sent, moved, where)
+
+    def _known(self, space: str, text: Text) -> Fingerprint | None:
+        """A text that was sent before and is this one, or has a clue in common with it."""
+        for clue in (text.digest, *text.fingerprint.clues):
+            known = self._texts.get(digest(space, clue))
+            if known is not None:
+                return known
+        return None
+
+    def _add(self, space: str, taken: list[_Taken], answered: int, retention: float | None) -> None:
+        for one in taken:
+            text = one.text.fingerprint
+            for clue in (text.digest, *text.clues):
+                _put(self._texts, digest(space, clue), text)
+            for place in one.places:
+                known = self._prefixes.get(place.prefix)
+                if known is None:
+                    known = _Prefix(answered, answered, retention, place.is_readable, text)
+                known.last, known.text = max(known.last, answered), text
+                known.is_readable |= place.is_readable
+                known.retention = one.section.retention or retention
+                _put(self._prefixes, place.prefix, known)
+
+
+def _put(kept: OrderedDict[int, Any], key: int, value: object) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > _MOST:
+        kept.popitem(last=False)
+
+
+def _comparison(
+    total: int,
+    shared: int,
+    readable: tuple[int, _Prefix] | None,
+    sent: int,
+    moved: int = 0,
+    diverges: Divergence | None = None,
+) -> Comparison:
+    if readable is None:
+        return Comparison(total, shared, moved=moved, diverges=diverges)
+    end, prefix = readable
+    idle = max(0, sent - prefix.last) / 1e9
+    return Comparison(total, shared, end, idle, prefix.retention, moved, diverges)
+
+
+def _taken(prompt: SentPrompt, *, is_marked: bool) -> list[_Taken]:
+    """All of it, each section in blocks that begin at the same places whatever its length."""
+    taken: list[_Taken] = []
+    prefix, end = digest(prompt.space), 0
+    for section in prompt.sections:
+        text = Text(section.text)
+        start = end
+        prefix = digest(prefix, section.part, section.rest)
+        places = [_Place(prefix, end, is_readable=False)]
+        at = 0
+        while at < len(text.text):
+            size = _BLOCK if at < _BLOCK * _BLOCKS_OF_THIS else _LATER_BLOCK
+            block = text.text[at : at + size]
+            at += len(block)
+            prefix = digest(prefix, block)
+            places.append(_Place(prefix, start + at, is_readable=not is_marked))
+        end = start + at
+        if section.retention is not None:
+            places[-1].is_readable = True
+        taken.append(_Taken(section, text, start, places))
+    return taken
+
+
+sent_prompts = SentPrompts()
