@@ -25,6 +25,7 @@ from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.miss_reason import CacheHistory, histories
 from llm_cache_otel.interpret.outcome import outcome_of
+from llm_cache_otel.interpret.patterns import Patterns
 from llm_cache_otel.interpret.price_table import import_beforehand
 from llm_cache_otel.interpret.prices import Prices, PriceTable
 from llm_cache_otel.interpret.prompt_cache import PromptCaches
@@ -53,6 +54,7 @@ class Reporter:
         self._bills = Bills(prices, self._dropped_count)
         rules = PromptRules(settings.prompt_minimums, settings.prompt_retentions)
         self._prompt_caches = PromptCaches(rules, sent_prompts)
+        self._patterns = Patterns()
         self._once = Once()
 
     def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
@@ -182,9 +184,9 @@ class Reporter:
         self.route.signals().metrics.count_error("usage", f"impossible {name}")
 
     def _advise(self, call: CallFacts, verdict: Verdict) -> None:
-        advice = advice_for(call, verdict)
-        if advice is not None:
-            self._once.warn(advice.cause, advice.text)
+        for advice in (advice_for(call, verdict), *self._patterns.advice_for(call, verdict)):
+            if advice is not None:
+                self._once.warn(advice.cause, advice.text)
 
     def _report_error(self, where: str, error: Exception) -> None:
         kind = type(error)

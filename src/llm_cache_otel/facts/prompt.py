@@ -23,9 +23,13 @@ class SentPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptFinding:
-    """`expected` is how many tokens should have been read, of what this process had sent: an estimate."""
+    """`expected` is how many tokens should have been read of what this process had sent, an estimate.
+
+    `minimum` is from how many on the provider would have cached a prompt that was too short.
+    """
 
     outcome: PromptOutcome
     reason: PromptReason | None = None
     divergence: Divergence | None = None
     expected: int | None = None
+    minimum: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,7 +13,7 @@ from llm_cache_otel.facts import BypassReason, CallFacts, ErrorReason, Verdict
 class Advice:
     """`text`, to be told once for each `cause`."""
 
-    cause: tuple[str | None, ...]
+    cause: tuple[Hashable, ...]
     text: str
 
 

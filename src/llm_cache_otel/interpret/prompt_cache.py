@@ -56,7 +56,7 @@ class PromptCaches:
         rule = self._rules.of(attempt.request.provider, models)
         outcome = _outcome(usage)
         if outcome is PromptOutcome.MISS and _is_short(usage, rule):
-            return PromptFinding(PromptOutcome.INELIGIBLE, PromptReason.BELOW_MINIMUM)
+            return _too_short(rule.minimum)
         if attempt.prompt is None:
             is_read = outcome is PromptOutcome.READ
             return PromptFinding(outcome, None if is_read else PromptReason.UNEXPLAINED)
@@ -84,7 +84,7 @@ class PromptCaches:
         is_short = rule.is_marked and tokens.of(compared.total) < minimum * _MARGIN
         if is_short and outcome is PromptOutcome.MISS:
             # What is marked and long enough is written if it is not read.
-            return PromptFinding(PromptOutcome.INELIGIBLE, PromptReason.BELOW_MINIMUM)
+            return _too_short(rule.minimum)
         expected = tokens.of(compared.readable)
         found = PromptFinding(outcome, expected=expected if expected >= minimum else None)
         if outcome is PromptOutcome.READ:
@@ -92,6 +92,11 @@ class PromptCaches:
         reason = _why_unread(compared, tokens, minimum)
         where = compared.diverges if reason is PromptReason.PREFIX_CHANGED else None
         return replace(found, reason=reason, divergence=where)
+
+
+def _too_short(minimum: int | None) -> PromptFinding:
+    reason = PromptReason.BELOW_MINIMUM
+    return PromptFinding(PromptOutcome.INELIGIBLE, reason, minimum=minimum)
 
 
 def _as_diagnosed(found: PromptFinding, said: str | None) -> PromptFinding:
