@@ -31,7 +31,7 @@ _BYTES = 800
 _ALIKE = 0.6
 """Of the phrases that either text has: of ten in each, two may differ."""
 
-_MOST_MASKED = 4_096
+_MOST_MASKED = 512
 """Characters, from which on phrases tell as well what a mask would."""
 
 _LEAST_UNMASKED = 16
@@ -128,7 +128,9 @@ def block_size(length: int) -> int:
 
 
 def _phrases(text: str) -> set[int]:
-    phrases: Collection[str] = text.translate(_PHRASE_ENDS).split("\n")
+    phrases: Collection[str] = text.split("\n")
+    if len(phrases) < _MOST_PHRASES:
+        phrases = text.translate(_PHRASE_ENDS).split("\n")
     if len(phrases) * _LONGEST_PHRASE < len(text):
         phrases = text.split() if len(text) <= _MOST_WORDS_OF else ()
     return {digest(phrase) for phrase in phrases if phrase}
