@@ -135,7 +135,7 @@ def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any
     """What prompts have in common that are served from one prompt cache. Not to be kept: a key is in it."""
     key = declared(client, "api_key")
     parts = (
-        *(request.provider, request.server_address, request.model),
+        *(request.provider, request.server_address, request.server_port, request.model),
         *(asked.get("prompt_cache_key"), key if isinstance(key, str) else None),
     )
     return "\n".join(map(str, parts))
