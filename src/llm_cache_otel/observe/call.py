@@ -228,7 +228,8 @@ class Call:
         end_ns = self.clock.now()
         self._kwargs = self._key_arguments = {}
         if self._missed is not None and self.history is not None:
-            self.history.ended(self._missed)
+            with self.guard("history"):
+                self.history.ended(self._missed)
         attempts, self.attempts = self.attempts, []  # no cycle: a finished call is freed at once
         self.reporter.finished(
             CallFacts(
