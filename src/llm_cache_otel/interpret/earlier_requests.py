@@ -1,6 +1,6 @@
 """The requests of a cache that missed: which one a request is nearest to, and what differs.
 
-Salted digests are all that is kept of them, and of more than 2,048, or 4 MB in all, the oldest are
+Salted digests are all that is kept of them, and of more than 1,024, or 3 MB in all, the oldest are
 forgotten.
 """
 
@@ -15,8 +15,8 @@ from operator import xor
 from llm_cache_otel.facts import Divergence, KeyedRequest, KeyPart, MissReason, Section
 from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
 
-_MOST_REQUESTS = 2_048
-_MOST_BYTES = 4_000_000
+_MOST_REQUESTS = 1_024
+_MOST_BYTES = 3_000_000
 _BYTES_OF_REQUEST = 400
 _BYTES_OF_PLACE = 150
 _AT_EITHER_END = 2

@@ -11,7 +11,6 @@ import secrets
 from array import array
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
-from functools import cached_property
 from heapq import nsmallest
 from weakref import WeakValueDictionary
 
@@ -80,14 +79,18 @@ class Text:
     def __init__(self, text: str) -> None:
         self.text = text
         self.digest = digest(text)
+        self._fingerprint: Fingerprint | None = None
 
-    @cached_property
+    @property
     def fingerprint(self) -> Fingerprint:
         """Of a text that is known, for as long as somebody keeps it, the same."""
-        known = _known.get(self.digest)
-        if known is None:
-            known = _known[self.digest] = self._make_fingerprint()
-        return known
+        made = self._fingerprint  # no cached_property: it has a lock, which a fork can leave locked
+        if made is None:
+            made = _known.get(self.digest)
+            if made is None:
+                made = _known[self.digest] = self._make_fingerprint()
+            self._fingerprint = made
+        return made
 
     def _make_fingerprint(self) -> Fingerprint:
         size = block_size(len(self.text))

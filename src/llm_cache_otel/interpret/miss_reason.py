@@ -16,7 +16,7 @@ from llm_cache_otel.facts import Interval, KeyedRequest, Miss, MissReason
 from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
 from llm_cache_otel.interpret.fingerprint import digest
 
-_MOST_KEYS = 16_384
+_MOST_KEYS = 8_192
 _MOST_CACHES = 64
 _MOST_COUNTED = 64
 """Evicted entries, of each cache, of which it is counted how much room would have held them."""

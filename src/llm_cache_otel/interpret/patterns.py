@@ -160,8 +160,8 @@ def _parameter(call: CallFacts, part: str) -> Advice:
 def _near_duplicates(call: CallFacts, where: Divergence) -> Advice:
     return Advice(
         (MissReason.NEAR_DUPLICATE_PROMPT, call.name, call.model, where.part, where.message),
-        f"Requests miss the {_cache(call)} because {_place(where)} is nearly that of an earlier one, and "
-        "differs each time: by a time, an id or white space? Leave out what does not matter to the answer.",
+        f"Requests miss the {_cache(call)} because {_place(where)} differs a little from an earlier "
+        "one each time: by a time, an id or white space? Leave out what does not matter to the answer.",
     )
 
 
@@ -208,4 +208,4 @@ def _place(where: Divergence) -> str:
         place = f"message {where.message}"
     else:
         place = {"system": "the system prompt", "schema": "the schema"}.get(where.part, where.part)
-    return place if where.offset is None else f"{place}, character {where.offset:,} and on"
+    return place if where.offset is None else f"{place} (from character {where.offset:,} on)"

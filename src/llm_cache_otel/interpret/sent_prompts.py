@@ -1,6 +1,6 @@
 """The prompts this process has sent lately, as providers see them: by what they begin with.
 
-Salted digests are all that is kept, of the latest 16,384 blocks and texts.
+Salted digests are all that is kept, of the latest 8,192 blocks and a thousand texts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from llm_cache_otel.facts import Divergence, Interval, Section, SentPrompt
 from llm_cache_otel.interpret.earlier_requests import divergence
 from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
 
-_MOST = 16_384
+_MOST_PREFIXES = 8_192
+_MOST_TEXTS = 4_096
 _BLOCK = 256
 _BLOCKS_OF_THIS = 256
 _LATER_BLOCK = 4_096
@@ -156,7 +157,7 @@ class SentPrompts:
         for one in taken:
             text = one.text.fingerprint
             for clue in (text.digest, *text.clues):
-                _put(self._texts, digest(space, clue), text)
+                _put(self._texts, digest(space, clue), text, _MOST_TEXTS)
             for place in one.places:
                 known = self._prefixes.get(place.prefix)
                 if known is None:
@@ -164,13 +165,13 @@ class SentPrompts:
                 known.last, known.text = max(known.last, answered), text
                 known.is_readable |= place.is_readable
                 known.retention = one.section.retention or retention
-                _put(self._prefixes, place.prefix, known)
+                _put(self._prefixes, place.prefix, known, _MOST_PREFIXES)
 
 
-def _put(kept: OrderedDict[int, Any], key: int, value: object) -> None:
+def _put(kept: OrderedDict[int, Any], key: int, value: object, most: int) -> None:
     kept[key] = value
     kept.move_to_end(key)
-    if len(kept) > _MOST:
+    if len(kept) > most:
         kept.popitem(last=False)
 
 

@@ -18,7 +18,6 @@ MESSAGES = ("messages", "contents", "input", "chat_history", "message", "prompt"
 
 _TEXTS = ("content", "parts", "text")
 _MARKERS = ("cache_control", "cachePoint")
-_MARKERS = ("cache_control", "cachePoint")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BY_ITSELF = 300.0
 """Seconds that Anthropic and Bedrock keep what is marked, where no more is asked for."""
