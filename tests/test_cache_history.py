@@ -162,6 +162,8 @@ def test_how_much_room_would_have_held_what_was_evicted() -> None:
 
 def test_what_is_kept_is_bounded_in_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(miss_reason, "_MOST_KEYS", 10)
+    monkeypatch.setattr(miss_reason, "_FEWEST_KEYS", 10)
+    monkeypatch.setattr(earlier_requests, "_FEWEST_REQUESTS", 10)
     monkeypatch.setattr(earlier_requests, "_MOST_REQUESTS", 10)
     history = CacheHistory(honours_ttl=False)
     for number in range(100):
@@ -206,4 +208,10 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     assert all(histories.of(cache, None, lambda: None) is not known for cache in same_place)
     for cache in successors:
         histories.of(cache, None, lambda: None)
-    assert len(histories._made) == 64
+    assert histories.of(other, None, lambda: None)._shares() == 1_002
+    for number in range(100):
+        histories.of(other, number, lambda: None)
+    assert len(histories._places) == 64
+    del successors, same_place, cache
+    gc.collect()
+    assert len(histories._made) == 1, "a history goes with its cache"

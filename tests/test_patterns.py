@@ -150,7 +150,9 @@ def test_requests_that_are_nearly_alike(
         for minute in range(5):
             asking.ask("Who is Ada?", f"You answer in a few words. It is 10:{minute:02} o'clock.")
     [message] = said(log)
-    assert "message 0 (from character 32 on) differs a little from an earlier one each time" in message
+    assert (
+        "message 0 (from character 32 on) differs a little from an earlier one each time" in message
+    )
 
 
 def test_a_prompt_just_below_the_minimum(

@@ -1,7 +1,7 @@
 """The requests of a cache that missed: which one a request is nearest to, and what differs.
 
-Salted digests are all that is kept of them, and of more than 1,024, or 3 MB in all, the oldest are
-forgotten.
+Salted digests are all that is kept of them, and of more than 1,024, or 3 MB in all, shared out among the
+caches that there are, the oldest are forgotten.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from llm_cache_otel.facts import Divergence, KeyedRequest, KeyPart, MissReason, 
 from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
 
 _MOST_REQUESTS = 1_024
+_FEWEST_REQUESTS = 16
 _MOST_BYTES = 3_000_000
 _BYTES_OF_REQUEST = 400
 _BYTES_OF_PLACE = 150
@@ -134,13 +135,15 @@ class EarlierRequests:
         found = (self._places.get(place) for place in request.clues)
         return sorted((kept for kept in found if kept is not None), key=lambda kept: -kept.number)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, shares: int = 1) -> None:
+        """`shares` is among how many what is kept is shared out."""
         self._number += 1
         kept = request.kept(self._number)
         self._requests.append(kept)
         self._places.update(dict.fromkeys(kept.places, kept))
         self._bytes += kept.kept_bytes
-        while len(self._requests) > _MOST_REQUESTS or self._bytes > _MOST_BYTES:
+        most = max(_FEWEST_REQUESTS, _MOST_REQUESTS // shares)
+        while len(self._requests) > most or self._bytes > _MOST_BYTES // shares:
             self._forget(self._requests.popleft())
 
     def _forget(self, kept: _Kept) -> None:

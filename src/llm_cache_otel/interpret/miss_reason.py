@@ -17,7 +17,8 @@ from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
 from llm_cache_otel.interpret.fingerprint import digest
 
 _MOST_KEYS = 8_192
-_MOST_CACHES = 64
+_FEWEST_KEYS = 64
+_MOST_PLACES = 64
 _MOST_COUNTED = 64
 """Evicted entries, of each cache, of which it is counted how much room would have held them."""
 
@@ -43,10 +44,14 @@ class _Key:
 
 
 class CacheHistory:
-    """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe."""
+    """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe.
 
-    def __init__(self, *, honours_ttl: bool | None) -> None:
+    `shares` is how many caches there are: what is kept is shared out among them.
+    """
+
+    def __init__(self, *, honours_ttl: bool | None, shares: Callable[[], int] = lambda: 1) -> None:
         self._lock = forks.lock()
+        self._shares = shares
         self._honours_ttl = honours_ttl
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
@@ -95,7 +100,7 @@ class CacheHistory:
                 miss = Miss(*self._requests.compare(described))
             known = self._used(name, got.start_ns)
             if described is not None and not known.is_described:
-                self._requests.add(described)
+                self._requests.add(described, self._shares())
                 known.is_described = True
             known.asking += 1
             known.as_of = max(known.as_of, got.start_ns)
@@ -132,7 +137,8 @@ class CacheHistory:
         known = self._keys.get(name)
         if known is None:
             known = self._keys[name] = _Key(now)
-            if len(self._keys) > _MOST_KEYS:
+            most = max(_FEWEST_KEYS, _MOST_KEYS // self._shares())
+            while len(self._keys) > most:
                 self._keys.popitem(last=False)
         self._keys.move_to_end(name)
         return known
@@ -167,12 +173,13 @@ def _why_gone(known: _Key, got: Interval, *, is_full: bool) -> MissReason:
 
 
 class Histories:
-    """The histories of the caches of a process, of the latest 64 met. Thread-safe."""
+    """The histories of all caches that live, and of the latest 64 places. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
         self._generation = forks.generation
-        self._made: OrderedDict[Hashable, tuple[weakref.ref[object], CacheHistory]] = OrderedDict()
+        self._made: dict[int, tuple[weakref.ref[object], CacheHistory]] = {}
+        self._places: OrderedDict[Hashable, CacheHistory] = OrderedDict()
 
     def of(
         self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
@@ -182,30 +189,44 @@ class Histories:
         Raises:
             TypeError: the cache can't be referred to weakly.
         """
-        identity = id(cache) if place is None else place
-        known = self._known(identity, cache, place)
+        known = self._known(cache, place)
         if known is not None:
             return known
         with self._lock:
             if self._generation != forks.generation:  # what a parent has seen, this process has not
                 self._made.clear()
+                self._places.clear()
                 self._generation = forks.generation
-            known = self._known(identity, cache, place)
+            known = self._known(cache, place)
             if known is None:
-                known = CacheHistory(honours_ttl=honours_ttl())
-                self._made[identity] = weakref.ref(cache), known
-                if len(self._made) > _MOST_CACHES:
-                    self._made.popitem(last=False)
+                known = CacheHistory(honours_ttl=honours_ttl(), shares=self._count)
+                self._keep(cache, place, known)
         return known
 
-    def _known(
-        self, identity: Hashable, cache: object, place: Hashable | None
-    ) -> CacheHistory | None:
-        found = self._made.get(identity)
-        if found is None or self._generation != forks.generation:
+    def _known(self, cache: object, place: Hashable | None) -> CacheHistory | None:
+        if self._generation != forks.generation:
             return None
-        reference, history = found
-        return history if place is not None or reference() is cache else None
+        if place is not None:
+            return self._places.get(place)
+        reference, history = self._made.get(id(cache), (None, None))
+        return history if reference is not None and reference() is cache else None
+
+    def _keep(self, cache: object, place: Hashable | None, history: CacheHistory) -> None:
+        if place is not None:
+            self._places[place] = history
+            if len(self._places) > _MOST_PLACES:
+                self._places.popitem(last=False)
+            return
+        identity = id(cache)
+
+        def drop(gone: weakref.ref[object]) -> None:  # a finalizer, which takes no lock
+            if self._made.get(identity, (None,))[0] is gone:
+                self._made.pop(identity, None)
+
+        self._made[identity] = weakref.ref(cache, drop), history
+
+    def _count(self) -> int:
+        return len(self._made) + len(self._places)
 
 
 histories = Histories()
