@@ -14,7 +14,7 @@ from support.models import User
 from support.prompts import GUIDE, VOLATILE, Prompt, first_difference, prose
 from support.recording import Recording
 from support.sellers import SELLERS, Seller, selling
-from support.versions import namespace
+from support.versions import HAS_NAMESPACES, namespace
 
 from llm_cache_otel import instrument, reporter
 from llm_cache_otel.cli.simulate import SimulatedProvider
@@ -121,6 +121,10 @@ def test_both_layers_name_the_block(
     kind: str, what: str, provider: SimulatedProvider, recording: Recording
 ) -> None:
     seller = SELLERS[kind]
+    if kind in SYSTEM_IS_APART and not HAS_NAMESPACES:
+        pytest.skip(
+            "before Instructor 1.17 keys know nothing of a system prompt that is no message"
+        )
 
     async def run() -> None:
         async with selling(seller, provider.url, False) as client:

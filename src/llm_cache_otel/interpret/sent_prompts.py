@@ -51,6 +51,14 @@ class _Prefix:
     text: Fingerprint
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _SentText:
+    """A text that was first answered at a time."""
+
+    first: int
+    text: Fingerprint
+
+
 @dataclass(slots=True)
 class _Place:
     """Where a block of this prompt ends, and what it begins with up to there."""
@@ -77,7 +85,7 @@ class SentPrompts:
         self._lock = forks.lock()
         self._generation = forks.generation
         self._prefixes: OrderedDict[int, _Prefix] = OrderedDict()
-        self._texts: OrderedDict[int, Fingerprint] = OrderedDict()
+        self._texts: OrderedDict[int, _SentText] = OrderedDict()
 
     def compare_and_add(
         self, prompt: SentPrompt, during: Interval, retention: float | None, *, is_marked: bool
@@ -129,7 +137,7 @@ class SentPrompts:
     ) -> Comparison:
         """`earlier` is the text that stood where this begins to differ, if one did."""
         one = rest[0]
-        known = self._known(space, one.text)
+        known = self._known(space, one.text, sent)
         earlier = earlier or known
         offset, block = 0, min(one.text.fingerprint.size, len(one.text.text))
         if earlier is not None:
@@ -138,34 +146,39 @@ class SentPrompts:
         if any(each is not None and one.text.is_nearly(each) for each in (earlier, known)):
             moved = len(one.text.text) - offset
         for later in rest[1:]:
-            known = self._known(space, later.text)
+            known = self._known(space, later.text, sent)
             if known is not None and later.text.is_nearly(known):
                 moved += len(later.text.text)
         shared = max(shared, one.start + offset)
         where = divergence(one.section, offset, block)
         return _comparison(total, shared, readable, sent, moved, where)
 
-    def _known(self, space: str, text: Text) -> Fingerprint | None:
-        """A text that was sent before and is this one, or has a clue in common with it."""
+    def _known(self, space: str, text: Text, sent: int) -> Fingerprint | None:
+        """A text that was answered before and is this one, or has a clue in common with it."""
         for clue in (text.digest, *text.fingerprint.clues):
             known = self._texts.get(digest(space, clue))
-            if known is not None:
-                return known
+            if known is not None and known.first <= sent:
+                return known.text
         return None
 
     def _add(self, space: str, taken: list[_Taken], answered: int, retention: float | None) -> None:
         for one in taken:
             text = one.text.fingerprint
             for clue in (text.digest, *text.clues):
-                _put(self._texts, digest(space, clue), text, _MOST_TEXTS)
-            for place in one.places:
-                known = self._prefixes.get(place.prefix)
-                if known is None:
-                    known = _Prefix(answered, answered, retention, place.is_readable, text)
-                known.last, known.text = max(known.last, answered), text
-                known.is_readable |= place.is_readable
-                known.retention = one.section.retention or retention
-                _put(self._prefixes, place.prefix, known, _MOST_PREFIXES)
+                place = digest(space, clue)
+                known = self._texts.get(place)
+                first = answered
+                if known is not None and known.text.digest == text.digest:
+                    first = known.first
+                _put(self._texts, place, _SentText(first, text), _MOST_TEXTS)
+            for end in one.places:
+                prefix = self._prefixes.get(end.prefix)
+                if prefix is None:
+                    prefix = _Prefix(answered, answered, retention, end.is_readable, text)
+                prefix.last, prefix.text = max(prefix.last, answered), text
+                prefix.is_readable |= end.is_readable
+                prefix.retention = one.section.retention or retention
+                _put(self._prefixes, end.prefix, prefix, _MOST_PREFIXES)
 
 
 def _put(kept: OrderedDict[int, Any], key: int, value: object, most: int) -> None:

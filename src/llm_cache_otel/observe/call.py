@@ -25,7 +25,7 @@ from llm_cache_otel.observe.adapter_methods import adapter_methods
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
-from llm_cache_otel.observe.keyed_request import keyed_request
+from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
 from llm_cache_otel.observe.ports import CacheHistory, Reporter
 from llm_cache_otel.observe.step import Clock, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator
@@ -88,7 +88,7 @@ class Call:
         self.history: CacheHistory | None = None
         self.miss: Miss | None = None
         self._missed: str | None = None
-        self._kwargs = kwargs
+        self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
         self._key_arguments: Mapping[str, Any] = {}
         self._read_cache(kwargs)
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)

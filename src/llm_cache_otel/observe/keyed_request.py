@@ -29,6 +29,20 @@ _OTHERS = frozenset(
 """Of what `create` is called with, what is no parameter of the request, and is told apart from these."""
 
 
+def as_asked(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With messages that nobody changes who is given the caller's own."""
+    messages = asked.get("messages")
+    if not isinstance(messages, list):
+        return asked
+    return {**asked, "messages": [_copied(message) for message in messages]}
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if type(value) is list else value
+
+
 def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> KeyedRequest | None:
     """From what the key function, and what `create`, was called with; `None` for what can't be read.
 

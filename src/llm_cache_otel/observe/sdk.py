@@ -134,6 +134,9 @@ def inference_request(
 def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
     """What prompts have in common that are served from one prompt cache. Not to be kept: a key is in it."""
     key = declared(client, "api_key")
+    more = asked.get("extra_body")
+    if isinstance(more, Mapping):
+        asked = {**more, **asked}
     parts = (
         *(request.provider, request.server_address, request.server_port, request.model),
         *(asked.get("prompt_cache_key"), key if isinstance(key, str) else None),

@@ -33,6 +33,8 @@ def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
     https://developers.openai.com/api/docs/guides/prompt-caching
     """
+    if isinstance(request.get("extra_body"), Mapping):
+        request = {**request["extra_body"], **request}
     config = request.get("config")
     if isinstance(
         config, BaseModel
