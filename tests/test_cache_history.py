@@ -208,7 +208,7 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     assert all(histories.of(cache, None, lambda: None) is not known for cache in same_place)
     for cache in successors:
         histories.of(cache, None, lambda: None)
-    assert histories.of(other, None, lambda: None)._shares() == 1_002
+    assert histories.of(other, None, lambda: None)._share() == 4 / 1_002
     for number in range(100):
         histories.of(other, number, lambda: None)
     assert len(histories._places) == 64

@@ -1,7 +1,7 @@
 """The requests of a cache that missed: which one a request is nearest to, and what differs.
 
-Salted digests are all that is kept of them, and of more than 1,024, or 3 MB in all, shared out among the
-caches that there are, the oldest are forgotten.
+Salted digests are all that is kept of them, and of more than 1,024, or 3 MB in all, the oldest are
+forgotten; sooner where there are many caches.
 """
 
 from __future__ import annotations
@@ -135,15 +135,15 @@ class EarlierRequests:
         found = (self._places.get(place) for place in request.clues)
         return sorted((kept for kept in found if kept is not None), key=lambda kept: -kept.number)
 
-    def add(self, request: Request, shares: int = 1) -> None:
-        """`shares` is among how many what is kept is shared out."""
+    def add(self, request: Request, share: float = 1.0) -> None:
+        """`share` is how much of what is kept of one cache alone may be kept of this one."""
         self._number += 1
         kept = request.kept(self._number)
         self._requests.append(kept)
         self._places.update(dict.fromkeys(kept.places, kept))
         self._bytes += kept.kept_bytes
-        most = max(_FEWEST_REQUESTS, _MOST_REQUESTS // shares)
-        while len(self._requests) > most or self._bytes > _MOST_BYTES // shares:
+        most = max(_FEWEST_REQUESTS, int(_MOST_REQUESTS * share))
+        while len(self._requests) > most or self._bytes > _MOST_BYTES * share:
             self._forget(self._requests.popleft())
 
     def _forget(self, kept: _Kept) -> None:

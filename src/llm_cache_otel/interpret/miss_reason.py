@@ -18,6 +18,7 @@ from llm_cache_otel.interpret.fingerprint import digest
 
 _MOST_KEYS = 8_192
 _FEWEST_KEYS = 64
+_ALL_TOGETHER = 4
 _MOST_PLACES = 64
 _MOST_COUNTED = 64
 """Evicted entries, of each cache, of which it is counted how much room would have held them."""
@@ -46,12 +47,14 @@ class _Key:
 class CacheHistory:
     """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe.
 
-    `shares` is how many caches there are: what is kept is shared out among them.
+    `share` is how much of what one cache alone may keep it may, from 0 to 1: several have to share.
     """
 
-    def __init__(self, *, honours_ttl: bool | None, shares: Callable[[], int] = lambda: 1) -> None:
+    def __init__(
+        self, *, honours_ttl: bool | None, share: Callable[[], float] = lambda: 1.0
+    ) -> None:
         self._lock = forks.lock()
-        self._shares = shares
+        self._share = share
         self._honours_ttl = honours_ttl
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
@@ -100,7 +103,7 @@ class CacheHistory:
                 miss = Miss(*self._requests.compare(described))
             known = self._used(name, got.start_ns)
             if described is not None and not known.is_described:
-                self._requests.add(described, self._shares())
+                self._requests.add(described, self._share())
                 known.is_described = True
             known.asking += 1
             known.as_of = max(known.as_of, got.start_ns)
@@ -137,7 +140,7 @@ class CacheHistory:
         known = self._keys.get(name)
         if known is None:
             known = self._keys[name] = _Key(now)
-            most = max(_FEWEST_KEYS, _MOST_KEYS // self._shares())
+            most = max(_FEWEST_KEYS, int(_MOST_KEYS * self._share()))
             while len(self._keys) > most:
                 self._keys.popitem(last=False)
         self._keys.move_to_end(name)
@@ -199,7 +202,7 @@ class Histories:
                 self._generation = forks.generation
             known = self._known(cache, place)
             if known is None:
-                known = CacheHistory(honours_ttl=honours_ttl(), shares=self._count)
+                known = CacheHistory(honours_ttl=honours_ttl(), share=self._share)
                 self._keep(cache, place, known)
         return known
 
@@ -225,8 +228,9 @@ class Histories:
 
         self._made[identity] = weakref.ref(cache, drop), history
 
-    def _count(self) -> int:
-        return len(self._made) + len(self._places)
+    def _share(self) -> float:
+        """All together may keep as much as four that are alone."""
+        return min(1.0, _ALL_TOGETHER / max(1, len(self._made) + len(self._places)))
 
 
 histories = Histories()
