@@ -82,7 +82,9 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
                 history.hit(key, got)
                 continue
             is_full = len(cache.entries) >= room
-            miss = history.missed(key, got, partial(request, key), is_full=is_full)
+            miss = history.missed(
+                key, got, partial(request, key), capacity=room if is_full else None
+            )
             assert miss is not None
             seen.add(miss.reason)
             if key not in asked:
@@ -111,12 +113,12 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
 
 def test_a_store_that_ends_after_a_lookup_began_explains_nothing_yet() -> None:
     history = CacheHistory(honours_ttl=None)
-    history.missed("key", Interval(0, 1), request, is_full=False)
+    history.missed("key", Interval(0, 1), request, capacity=None)
     history.stored("key", Interval(10, 20), None)
     history.ended("key")
-    while_stored = history.missed("key", Interval(15, 16), request, is_full=False)
+    while_stored = history.missed("key", Interval(15, 16), request, capacity=None)
     assert while_stored == Miss(MissReason.IN_FLIGHT)
-    after = history.missed("key", Interval(21, 22), request, is_full=False)
+    after = history.missed("key", Interval(21, 22), request, capacity=None)
     assert after == Miss(MissReason.LOST)
 
 
@@ -124,12 +126,12 @@ def test_what_is_told_late_is_not_news() -> None:
     """A thread that was held up tells of a hit after another has found the entry gone."""
     history = CacheHistory(honours_ttl=None)
     history.stored("key", Interval(0, 1), None)
-    gone = history.missed("key", Interval(10, 11), request, is_full=True)
+    gone = history.missed("key", Interval(10, 11), request, capacity=3)
     assert gone is not None
     assert gone.reason is MissReason.EVICTED
     history.ended("key")
     history.hit("key", Interval(5, 6))
-    assert history.missed("key", Interval(12, 13), request, is_full=True) == Miss(
+    assert history.missed("key", Interval(12, 13), request, capacity=3) == Miss(
         MissReason.NOT_STORED
     )
 
@@ -140,14 +142,14 @@ def test_an_entry_that_outlives_its_ttl_shows_that_it_is_not_heeded() -> None:
     history.hit("key", Interval(3 * SECOND, 3 * SECOND + 1))
     assert history.honours_ttl is False
     history.stored("other", Interval(0, 4 * SECOND), 1.0)
-    miss = history.missed("other", Interval(9 * SECOND, 9 * SECOND), request, is_full=False)
+    miss = history.missed("other", Interval(9 * SECOND, 9 * SECOND), request, capacity=None)
     assert miss == Miss(MissReason.LOST)
 
 
 def test_a_request_that_cannot_be_read() -> None:
     history = CacheHistory(honours_ttl=None)
-    assert history.missed("key", Interval(0, 1), lambda: None, is_full=False) is None
-    again = history.missed("key", Interval(2, 3), lambda: None, is_full=False)
+    assert history.missed("key", Interval(0, 1), lambda: None, capacity=None) is None
+    again = history.missed("key", Interval(2, 3), lambda: None, capacity=None)
     assert again == Miss(MissReason.IN_FLIGHT)
 
 
@@ -155,9 +157,9 @@ def test_how_much_room_would_have_held_what_was_evicted() -> None:
     history = CacheHistory(honours_ttl=False)
     for number, key in enumerate(("a", "b", "c", "b", "d")):
         history.stored(key, Interval(number, number), None)
-    history.missed("never stored", Interval(6, 6), request, is_full=True)
-    evicted = history.missed("a", Interval(7, 7), request, is_full=True)
-    assert evicted == Miss(MissReason.EVICTED, room_needed=4)  # a, and b, c and d since
+    history.missed("never stored", Interval(6, 6), request, capacity=3)
+    evicted = history.missed("a", Interval(7, 7), request, capacity=3)
+    assert evicted == Miss(MissReason.EVICTED, evictions=1, capacity=3, room_needed=4)
 
 
 def test_what_is_kept_is_bounded_in_entries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,12 +171,12 @@ def test_what_is_kept_is_bounded_in_entries(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(100):
         text = f"{number} is what is asked of {number * 7}"
         history.missed(
-            str(number), Interval(number, number), lambda t=text: request(t), is_full=False
+            str(number), Interval(number, number), lambda t=text: request(t), capacity=None
         )
     requests = history._requests
     assert len(history._keys) == len(requests._requests) == 10
     assert set(map(id, requests._places.values())) == set(map(id, requests._requests))
-    forgotten = history.missed("0", Interval(200, 200), lambda: request("x"), is_full=False)
+    forgotten = history.missed("0", Interval(200, 200), lambda: request("x"), capacity=None)
     assert forgotten == Miss(MissReason.NEW_PROMPT), "what is forgotten is not known any more"
 
 
@@ -184,7 +186,7 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     for number in range(50):
         text = "".join(f"Sentence {number}, {each}. " for each in range(500))
         history.missed(
-            str(number), Interval(number, number), lambda t=text: request(t), is_full=False
+            str(number), Interval(number, number), lambda t=text: request(t), capacity=None
         )
     requests = history._requests
     assert 0 < len(requests._requests) < 15

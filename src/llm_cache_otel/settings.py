@@ -86,8 +86,8 @@ def _checked_aliases(value: Any) -> Mapping[str, str]:
 def _checked_minimums(value: Any) -> Mapping[str, int]:
     minimums = _by_model(value, '{"my-model": 1024}')
     for name, tokens in minimums.items():
-        if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= _MOST:
-            raise ValueError(f"must have a number of tokens for {name!r}, not {tokens!r:.40}")
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= _MOST:
+            raise ValueError(f"must have a number of tokens for {name!r}, not {_shown(tokens)}")
     return dict(minimums)
 
 
@@ -96,8 +96,13 @@ def _checked_retentions(value: Any) -> Mapping[str, float]:
     for name, seconds in retentions.items():
         is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
         if not is_number or not 0 <= seconds <= _MOST:
-            raise ValueError(f"must have a number of seconds for {name!r}, not {seconds!r:.40}")
+            raise ValueError(f"must have a number of seconds for {name!r}, not {_shown(seconds)}")
     return dict(retentions)
+
+
+def _shown(value: Any) -> str:
+    """An int of thousands of digits can't be written."""
+    return "so many" if isinstance(value, int) and abs(value) > _MOST else f"{value!r:.40}"
 
 
 def _by_model(value: Any, example: str) -> Mapping[str, Any]:

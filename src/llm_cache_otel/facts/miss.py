@@ -27,7 +27,7 @@ class Section:
 
     `part` is `tools`, `system` or `messages`. Of these `message` counts from 0, and `start` is where the text
     begins in that of the whole message. `retention` is how many seconds the provider is asked to keep all
-    up to here, `None` where it is not asked.
+    up to here, 0 for as long as it does by itself, `None` where it is not asked.
     """
 
     part: str
@@ -67,8 +67,18 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Why a lookup found nothing; `room_needed` is how many entries an LRU would have had to hold."""
+    """Why a lookup found nothing. `parameters` are those that differ, by name.
+
+    `is_volatile` where prompts differ in times, ids, white space and order only.
+
+    Of an LRU: `evictions` is how many such misses there were of it, `capacity` how many entries it holds, and
+    `room_needed` how many it would have had to, to have held all of those.
+    """
 
     reason: MissReason
     divergence: Divergence | None = None
-    room_needed: int | None = None
+    parameters: tuple[str, ...] = ()
+    is_volatile: bool = False
+    evictions: int = 0
+    capacity: int | None = None
+    room_needed: int = 0

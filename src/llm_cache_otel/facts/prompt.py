@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from llm_cache_otel.facts.miss import Divergence, Section
 from llm_cache_otel.facts.reasons import PromptOutcome, PromptReason
 
+_LONGEST_REST = 1_024
+"""Characters of JSON: roles, names and markers are less."""
+
 
 @dataclass(frozen=True, slots=True)
 class SentPrompt:
@@ -20,12 +23,18 @@ class SentPrompt:
     sections: tuple[Section, ...] = field(repr=False)
     retention: float | None = None
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether there is more than text in it, such as images."""
+        return any(len(section.rest) > _LONGEST_REST for section in self.sections)
+
 
 @dataclass(frozen=True, slots=True)
 class PromptFinding:
     """`expected` is how many tokens should have been read of what this process had sent, an estimate.
 
-    `minimum` is from how many on the provider would have cached a prompt that was too short.
+    `minimum` is from how many on the provider would have cached a prompt that was too short; `kept` for how
+    many seconds it keeps what was written.
     """
 
     outcome: PromptOutcome
@@ -33,3 +42,4 @@ class PromptFinding:
     divergence: Divergence | None = None
     expected: int | None = None
     minimum: int | None = None
+    kept: float | None = None

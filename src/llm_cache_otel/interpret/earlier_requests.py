@@ -1,6 +1,6 @@
 """The requests of a cache that missed: which one a request is nearest to, and what differs.
 
-Salted digests are all that is kept of them, and of more than 1,024, or 3 MB in all, the oldest are
+Salted digests are all that is kept of them, and of more than 1,024, or 6 MB in all, the oldest are
 forgotten; sooner where there are many caches.
 """
 
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import xor
 
-from llm_cache_otel.facts import Divergence, KeyedRequest, KeyPart, MissReason, Section
+from llm_cache_otel.facts import Divergence, KeyedRequest, KeyPart, Miss, MissReason, Section
 from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
 
 _MOST_REQUESTS = 1_024
 _FEWEST_REQUESTS = 16
-_MOST_BYTES = 3_000_000
-_BYTES_OF_REQUEST = 400
+_MOST_BYTES = 6_000_000
+_BYTES_OF_REQUEST = 900
 _BYTES_OF_PLACE = 150
+_BYTES_OF_PARAMETER = 130
 _AT_EITHER_END = 2
 """Sections by which a request is found that is nearly alike: one at least of them is."""
 
@@ -34,16 +35,18 @@ _CHANGED = {
 }
 _MESSAGES = "messages"
 
-Difference = tuple[MissReason, Divergence | None]
-
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """`places` is where it is found by what it has in common with others."""
+    """`places` is where it is found by what it has in common with others.
+
+    `parts` and `parameters` are digests by part, and by digests of names.
+    """
 
     number: int
     sections: tuple[tuple[int, Fingerprint], ...]
-    parameters: frozenset[int]
+    parts: dict[KeyPart, int]
+    parameters: dict[int, int]
     places: tuple[int, ...]
     kept_bytes: int
 
@@ -54,12 +57,17 @@ class Request:
     def __init__(self, request: KeyedRequest) -> None:
         self.request = request
         self.texts = [Text(section.text) for section in request.messages]
-        self.rests = [digest(each.part, each.message, each.rest) for each in request.messages]
-        self.parameters = {name: digest(name, value) for name, value in request.parameters.items()}
+        self.rests = [
+            digest(each.part, each.message, each.rest, each.retention) for each in request.messages
+        ]
+        self.names = {digest(name): name for name in request.parameters}
+        self.parameters = {
+            name: digest(request.parameters[written]) for name, written in self.names.items()
+        }
         self.messages = digest(_MESSAGES, *self.rests, *(text.digest for text in self.texts))
-        parts = {part: digest(part, value) for part, value in request.parts.items()}
-        everything = reduce(xor, parts.values(), self.messages)
-        self.same_but = {part: digest(part, everything ^ one) for part, one in parts.items()}
+        self.parts = {part: digest(part, value) for part, value in request.parts.items()}
+        everything = reduce(xor, self.parts.values(), self.messages)
+        self.same_but = {part: digest(part, everything ^ one) for part, one in self.parts.items()}
         self._same_but_messages = digest(_MESSAGES, everything ^ self.messages)
         self.clues = tuple(dict.fromkeys(self._clues()))
 
@@ -79,7 +87,8 @@ class Request:
         places = (self.messages, *self.same_but.values(), *self.clues)
         kept_bytes = _BYTES_OF_REQUEST + _BYTES_OF_PLACE * len(places)
         kept_bytes += sum(fingerprint.kept_bytes for _, fingerprint in sections)
-        return _Kept(number, sections, frozenset(self.parameters.values()), places, kept_bytes)
+        kept_bytes += _BYTES_OF_PARAMETER * len(self.parameters)
+        return _Kept(number, sections, self.parts, self.parameters, places, kept_bytes)
 
     def divergence(self, earlier: _Kept) -> Divergence | None:
         """Where the messages begin to differ; `None` if they are not nearly the same."""
@@ -92,8 +101,17 @@ class Request:
                 found = divergence(section, *text.first_difference(fingerprint))
         return found
 
-    def changed_parameters(self, earlier: _Kept) -> list[str]:
-        return [name for name, one in self.parameters.items() if one not in earlier.parameters]
+    def differs_in_volatile(self, earlier: _Kept) -> bool:
+        """Whether each text has the phrases of the earlier one, and no others."""
+        pairs = zip(self.texts, earlier.sections, strict=True)
+        return all(text.has_phrases_of(fingerprint) for text, (_, fingerprint) in pairs)
+
+    def changed_parameters(self, earlier: _Kept) -> tuple[str, ...]:
+        """By name; none where one of them is the earlier request's only, whose name is not known."""
+        mine, theirs = self.parameters, earlier.parameters
+        if theirs.keys() - mine.keys():
+            return ()
+        return tuple(self.names[name] for name, value in mine.items() if theirs.get(name) != value)
 
 
 def divergence(section: Section, offset: int, block: int) -> Divergence:
@@ -109,27 +127,30 @@ class EarlierRequests:
         self._number = 0
         self._bytes = 0
 
-    def compare(self, request: Request) -> Difference:
-        """What differs from the nearest of them."""
-        nearest = max(
-            (
-                (kept.number, part, kept)
-                for part, place in request.same_but.items()
-                if (kept := self._places.get(place)) is not None
-            ),
-            default=None,
-            key=lambda found: found[0],
-        )
-        if nearest is not None:
-            _, part, kept = nearest
-            return _CHANGED[part], _changed_parameter(request, part, kept)
+    def compare(self, request: Request) -> Miss | None:
+        """What differs from the nearest of them; `None` if it is nothing that a request is told by."""
+        found = [
+            (kept.number, part, kept)
+            for part, place in request.same_but.items()
+            if (kept := self._places.get(place)) is not None
+        ]
+        if found:
+            if any(kept.parts == request.parts for _, _, kept in found):
+                return None
+            _, part, kept = max(found, key=lambda each: each[0])
+            if part is not KeyPart.PARAMETERS:
+                return Miss(_CHANGED[part])
+            names = request.changed_parameters(kept)
+            where = Divergence(f"request.{names[0]}") if len(names) == 1 else None
+            return Miss(_CHANGED[part], where, parameters=names)
         for kept in {id(kept): kept for kept in self._alike(request)}.values():
-            found = request.divergence(kept)
-            if found is not None:
-                return MissReason.NEAR_DUPLICATE_PROMPT, found
+            where = request.divergence(kept)
+            if where is not None:
+                is_volatile = request.differs_in_volatile(kept)
+                return Miss(MissReason.NEAR_DUPLICATE_PROMPT, where, is_volatile=is_volatile)
         if request.messages in self._places:
-            return MissReason.SEVERAL_CHANGED, None
-        return MissReason.NEW_PROMPT, None
+            return Miss(MissReason.SEVERAL_CHANGED)
+        return Miss(MissReason.NEW_PROMPT)
 
     def _alike(self, request: Request) -> list[_Kept]:
         found = (self._places.get(place) for place in request.clues)
@@ -139,6 +160,8 @@ class EarlierRequests:
         """`share` is how much of what is kept of one cache alone may be kept of this one."""
         self._number += 1
         kept = request.kept(self._number)
+        if kept.kept_bytes > _MOST_BYTES * share / 4:
+            return  # or all others would be forgotten for it
         self._requests.append(kept)
         self._places.update(dict.fromkeys(kept.places, kept))
         self._bytes += kept.kept_bytes
@@ -151,9 +174,3 @@ class EarlierRequests:
         for place in kept.places:
             if self._places.get(place) is kept:
                 del self._places[place]
-
-
-def _changed_parameter(request: Request, part: KeyPart, kept: _Kept) -> Divergence | None:
-    """Which one it is, if it is one, and this request has it."""
-    changed = request.changed_parameters(kept) if part is KeyPart.PARAMETERS else []
-    return Divergence(f"request.{changed[0]}") if len(changed) == 1 else None

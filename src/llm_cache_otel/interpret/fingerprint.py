@@ -16,29 +16,26 @@ from weakref import WeakValueDictionary
 
 _SMALLEST_BLOCK = 32
 _MOST_BLOCKS = 256
-_MOST_PHRASES = 64
-_LONGEST_PHRASE = 64
-"""Characters on average, from which on words tell more than phrases."""
+_MOST_PHRASES = 256
+_ENOUGH_LINES = 256
+"""From which on lines are phrases, and sentences need not be looked for."""
 
-_MOST_WORDS_OF = 16_384
-"""Characters, of whose words digests are made: longer texts without punctuation are like no other."""
+_MOST_UNIFORM = 16_384
+"""Characters of a text whose white space is made uniform."""
+
+_ALIKE = 0.8
+"""Of the phrases that either text has: of ten in each, one may differ."""
 
 _CLUES = 4
-_BYTES = 800
+_BYTES = 600
 """What a fingerprint takes besides its digests."""
 
-_ALIKE = 0.6
-"""Of the phrases that either text has: of ten in each, two may differ."""
-
-_MOST_MASKED = 512
-"""Characters, from which on phrases tell as well what a mask would."""
-
-_LEAST_UNMASKED = 16
-_LONGEST_NUMBER = 40
+_LONGEST_VOLATILE = 64
+_LONGEST_PREFIX = 24
 
 _PHRASE_ENDS = str.maketrans(dict.fromkeys(".,;:!?。，；：！？、", "\n"))  # noqa: RUF001  Chinese
-_DIGIT = re.compile(r"\d")
-_DIGITS = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d\S*")
+_TIME = re.compile(r"\d{1,2}:\d")
 
 _salt = secrets.randbits(64)
 _known: WeakValueDictionary[int, Fingerprint] = WeakValueDictionary()
@@ -51,22 +48,20 @@ def digest(*values: Hashable) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Fingerprint:
-    """`blocks` are of `size` characters each, `phrases` the 64 lowest that there are, in order.
+    """`blocks` are of `size` characters each, `phrases` the 256 lowest that there are, in order.
 
-    `mask` is the digest of a short text without its numbers and white space, `None` of any other.
+    Phrases are without times, ids and white space around them.
     """
 
     digest: int
     size: int
     blocks: array[int]
     phrases: array[int]
-    mask: int | None
 
     @property
     def clues(self) -> tuple[int, ...]:
         """A few digests, of which a text that is nearly alike most likely has one."""
-        few = self.phrases[:_CLUES]
-        return tuple(few) if self.mask is None else (*few, self.mask)
+        return tuple(self.phrases[:_CLUES])
 
     @property
     def kept_bytes(self) -> int:
@@ -95,22 +90,24 @@ class Text:
     def _make_fingerprint(self) -> Fingerprint:
         size = block_size(len(self.text))
         phrases = array("Q", nsmallest(_MOST_PHRASES, _phrases(self.text)))
-        return Fingerprint(self.digest, size, self.blocks(size), phrases, _mask(self.text))
+        return Fingerprint(self.digest, size, self.blocks(size), phrases)
 
     def blocks(self, size: int) -> array[int]:
         text = self.text
         return array("Q", (digest(text[at : at + size]) for at in range(0, len(text), size)))
 
     def is_nearly(self, earlier: Fingerprint) -> bool:
-        """Whether they differ in numbers and white space only, or have most of their phrases in common."""
+        """Whether they differ in times, ids, white space and order only, or in few of many phrases."""
         if self.digest == earlier.digest:
             return True
-        mine = self.fingerprint
-        if mine.mask is not None and mine.mask == earlier.mask:
-            return True
-        either = nsmallest(_MOST_PHRASES, {*mine.phrases, *earlier.phrases})
-        common = set(mine.phrases).intersection(earlier.phrases)
+        mine = self.fingerprint.phrases
+        either = nsmallest(_MOST_PHRASES, {*mine, *earlier.phrases})
+        common = set(mine).intersection(earlier.phrases)
         return sum(phrase in common for phrase in either) >= _ALIKE * len(either) > 0
+
+    def has_phrases_of(self, earlier: Fingerprint) -> bool:
+        """Whether they differ in times, ids, white space and order at the most."""
+        return self.fingerprint.phrases == earlier.phrases
 
     def first_difference(self, earlier: Fingerprint) -> tuple[int, int]:
         """Where the first block starts that the earlier text does not have there, and its length."""
@@ -131,25 +128,30 @@ def block_size(length: int) -> int:
 
 
 def _phrases(text: str) -> set[int]:
+    text = _without_volatile(text)
+    if len(text) <= _MOST_UNIFORM:
+        text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
     phrases: Collection[str] = text.split("\n")
-    if len(phrases) < _MOST_PHRASES:
+    if len(phrases) < _ENOUGH_LINES:
         phrases = text.translate(_PHRASE_ENDS).split("\n")
-    if len(phrases) * _LONGEST_PHRASE < len(text):
-        phrases = text.split() if len(text) <= _MOST_WORDS_OF else ()
-    return {digest(phrase) for phrase in phrases if phrase}
+    return {digest(phrase) for each in phrases if (phrase := each.strip())}
 
 
-def _mask(text: str) -> int | None:
-    if len(text) > _MOST_MASKED:
-        return None
-    words = [_masked(word) for word in text.split()]
-    left = sum(map(len, words))
-    if left < _LEAST_UNMASKED or 2 * left < len(text):
-        return None
-    return digest("mask", *words)
-
-
-def _masked(word: str) -> str:
-    if _DIGIT.search(word) is None:
-        return word
-    return "0" if len(word) <= _LONGEST_NUMBER else _DIGITS.sub("0", word)
+def _without_volatile(text: str) -> str:
+    """Without words that look like times or ids: with four digits at least, or such as `9:30`."""
+    pieces: list[str] = []
+    end = 0
+    for found in _NUMBER.finditer(text):
+        word = found.group()
+        if len(word) > _LONGEST_VOLATILE:
+            continue
+        if sum(map(str.isdigit, word)) < 4 and _TIME.match(word) is None:
+            continue
+        begins = max(end, found.start() - _LONGEST_PREFIX)
+        prefix = text[begins : found.start()].split()
+        starts_word = not text[begins : found.start()][-1:].isspace()
+        start = found.start() - (len(prefix[-1]) if prefix and starts_word else 0)
+        pieces.append(text[end:start])
+        end = found.end()
+    pieces.append(text[end:])
+    return "".join(pieces)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from llm_cache_otel import forks
@@ -20,7 +20,7 @@ _MOST_KEYS = 8_192
 _FEWEST_KEYS = 64
 _ALL_TOGETHER = 4
 _MOST_PLACES = 64
-_MOST_COUNTED = 64
+_MOST_COUNTED = 256
 """Evicted entries, of each cache, of which it is counted how much room would have held them."""
 
 _LATENESS_NS = 1_000_000_000
@@ -53,13 +53,14 @@ class CacheHistory:
     def __init__(
         self, *, honours_ttl: bool | None, share: Callable[[], float] = lambda: 1.0
     ) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.rlock()  # for a signal handler's call, in the middle of this
         self._share = share
         self._honours_ttl = honours_ttl
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
         self._ended: deque[int] = deque()
-        self._counted = 0
+        self._evictions = 0
+        self._room_needed = 0
 
     @property
     def honours_ttl(self) -> bool | None:
@@ -80,11 +81,12 @@ class CacheHistory:
         got: Interval,
         request: Callable[[], KeyedRequest | None],
         *,
-        is_full: bool,
+        capacity: int | None,
     ) -> Miss | None:
         """Why; and note that the key is asked for, until `ended`. `None` where nothing tells.
 
-        `request` is called if the key was not described before, and may say that it can't be read.
+        `request` is called if the key was not described before, and may say that it can't be read. `capacity`
+        is how many entries an LRU holds that is full, `None` of any other cache.
         """
         name = digest(key)
         with self._locked():
@@ -96,11 +98,9 @@ class CacheHistory:
             known = self._keys.get(name)
             miss = None
             if known is not None:
-                reason = _why_gone(known, got, is_full=is_full)
-                needed = self._room_needed(name) if reason is MissReason.EVICTED else None
-                miss = Miss(reason, room_needed=needed)
+                miss = self._why_gone(name, known, got, capacity)
             elif described is not None:
-                miss = Miss(*self._requests.compare(described))
+                miss = self._requests.compare(described)
             known = self._used(name, got.start_ns)
             if described is not None and not known.is_described:
                 self._requests.add(described, self._share())
@@ -130,10 +130,11 @@ class CacheHistory:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._lock:
-            while self._ended:
-                known = self._keys.get(self._ended.popleft())
-                if known is not None:
-                    known.asking = max(0, known.asking - 1)
+            with suppress(IndexError):
+                while True:
+                    known = self._keys.get(self._ended.popleft())
+                    if known is not None:
+                        known.asking = max(0, known.asking - 1)
             yield
 
     def _used(self, name: int, now: int) -> _Key:
@@ -146,13 +147,29 @@ class CacheHistory:
         self._keys.move_to_end(name)
         return known
 
-    def _room_needed(self, name: int) -> int | None:
+    def _why_gone(self, name: int, known: _Key, got: Interval, capacity: int | None) -> Miss:
+        """Of a key that was asked for before."""
+        if known.there_since is None or known.there_since > got.start_ns:
+            is_coming = known.asking or known.there_since is not None
+            return Miss(MissReason.IN_FLIGHT if is_coming else MissReason.NOT_STORED)
+        if known.expires is not None and got.end_ns >= known.expires:
+            return Miss(MissReason.EXPIRED)
+        if capacity is None:
+            return Miss(MissReason.LOST)
+        self._evictions += 1
+        if self._evictions <= _MOST_COUNTED:
+            self._room_needed = max(self._room_needed, self._used_since(name))
+        return Miss(
+            MissReason.EVICTED,
+            evictions=self._evictions,
+            capacity=capacity,
+            room_needed=self._room_needed,
+        )
+
+    def _used_since(self, name: int) -> int:
         """How many entries an LRU would have to hold to have this one still: all used since, and it."""
-        if self._counted == _MOST_COUNTED:
-            return None
-        self._counted += 1
         room = 0
-        for later, known in reversed(self._keys.items()):
+        for later, known in reversed([*self._keys.items()]):
             room += known.there_since is not None or later == name
             if later == name:
                 break
@@ -165,21 +182,11 @@ def _is_there(known: _Key, now: int) -> None:
         known.there_since = now
 
 
-def _why_gone(known: _Key, got: Interval, *, is_full: bool) -> MissReason:
-    """Of a key that was asked for before."""
-    if known.there_since is None or known.there_since > got.start_ns:
-        is_coming = known.asking or known.there_since is not None
-        return MissReason.IN_FLIGHT if is_coming else MissReason.NOT_STORED
-    if known.expires is not None and got.end_ns >= known.expires:
-        return MissReason.EXPIRED
-    return MissReason.EVICTED if is_full else MissReason.LOST
-
-
 class Histories:
     """The histories of all caches that live, and of the latest 64 places. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.rlock()
         self._generation = forks.generation
         self._made: dict[int, tuple[weakref.ref[object], CacheHistory]] = {}
         self._places: OrderedDict[Hashable, CacheHistory] = OrderedDict()
@@ -195,6 +202,7 @@ class Histories:
         known = self._known(cache, place)
         if known is not None:
             return known
+        made = CacheHistory(honours_ttl=honours_ttl(), share=self._share)
         with self._lock:
             if self._generation != forks.generation:  # what a parent has seen, this process has not
                 self._made.clear()
@@ -202,14 +210,15 @@ class Histories:
                 self._generation = forks.generation
             known = self._known(cache, place)
             if known is None:
-                known = CacheHistory(honours_ttl=honours_ttl(), share=self._share)
-                self._keep(cache, place, known)
-        return known
+                self._keep(cache, place, made)
+        return known or made
 
     def _known(self, cache: object, place: Hashable | None) -> CacheHistory | None:
         if self._generation != forks.generation:
             return None
         if place is not None:
+            if place in self._places:
+                self._places.move_to_end(place)
             return self._places.get(place)
         reference, history = self._made.get(id(cache), (None, None))
         return history if reference is not None and reference() is cache else None

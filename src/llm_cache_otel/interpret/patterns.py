@@ -26,13 +26,15 @@ from llm_cache_otel.interpret.advice import Advice
 _PERSISTENT = ("disk", "redis")
 _BESIDE_THE_POINT = (
     *("request.timeout", "request.user", "request.metadata", "request.safety_identifier"),
-    *("request.extra_headers.", "request.extra_query."),
+    *("request.extra_headers", "request.extra_query", "request.prompt_cache_key"),
 )
 """Parameters that change no answer, and every key."""
 
 _OFTEN = 3
 _MANY = 10
 _UNREAD = 5
+_KEPT = 300.0
+_MOVABLE = ("system", "messages")
 _ONE_OF = 8
 _JUST_BELOW = 0.75
 _MOST_CAUSES = 1_000
@@ -44,9 +46,9 @@ class Patterns:
     """Counts what has to come more than once before it says anything. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.rlock()  # for a signal handler's call, in the middle of this
         self._counts: Counter[_Cause] = Counter()
-        self._room: dict[_Cause, int] = {}
+        self._unread: dict[_Cause, tuple[int, int]] = {}
 
     def advice_for(self, call: CallFacts, verdict: Verdict) -> Iterator[Advice]:
         """The advice that a call gives rise to after those before it; the same may come again."""
@@ -57,33 +59,34 @@ class Patterns:
             yield from _of_setup(call, verdict)
             if call.miss is not None:
                 yield from self._of_miss(call, call.miss)
-        for found, bill in zip(verdict.prompts, verdict.bills, strict=bool(verdict.prompts)):
+        found_of = zip(call.attempts, verdict.prompts, verdict.bills, strict=bool(verdict.prompts))
+        for attempt, found, bill in found_of if verdict.prompts else ():
             if found is not None:
-                yield from self._of_prompt(call, found, bill)
+                yield from self._of_prompt(call, found, bill, attempt.interval.start_ns)
 
     def _of_miss(self, call: CallFacts, miss: Miss) -> Iterator[Advice]:
         where = miss.divergence
         match miss.reason:
-            case MissReason.PARAMETERS_CHANGED if where is not None:
-                if where.part.startswith(_BESIDE_THE_POINT) and self._is_often(call, where.part):
-                    yield _parameter(call, where.part)
-            case MissReason.NEAR_DUPLICATE_PROMPT if where is not None:
+            case MissReason.PARAMETERS_CHANGED if miss.parameters:
+                names = [f"request.{name}" for name in miss.parameters]
+                is_idle = all(name.startswith(_BESIDE_THE_POINT) for name in names)
+                if is_idle and self._is_often(call, *names):
+                    yield _parameters(call, names)
+            case MissReason.NEAR_DUPLICATE_PROMPT if where is not None and miss.is_volatile:
                 if self._is_often(call, miss.reason, call.model, where.part, where.message):
                     yield _near_duplicates(call, where)
-            case MissReason.EVICTED:
-                room = self._most(call, miss.room_needed or 0)
-                if room and self._is_often(call, miss.reason, often=_MANY):
-                    yield _too_small(call, room)
+            case MissReason.EVICTED if miss.evictions >= max(_MANY, miss.room_needed):
+                yield _too_small(call, miss)
             case _:
                 pass
 
     def _of_prompt(
-        self, call: CallFacts, found: PromptFinding, bill: Bill | None
+        self, call: CallFacts, found: PromptFinding, bill: Bill | None, sent: int
     ) -> Iterator[Advice]:
         tokens = bill.usage.input if bill is not None and bill.usage is not None else None
         where = found.divergence
         match found.outcome, found.reason:
-            case _, PromptReason.PREFIX_CHANGED if where is not None:
+            case _, PromptReason.PREFIX_CHANGED if where is not None and where.part in _MOVABLE:
                 if self._is_often(call, found.reason, call.model, where.part, where.message):
                     yield _first_part_varies(call, where)
             case _, PromptReason.BELOW_MINIMUM if found.minimum is not None and tokens is not None:
@@ -92,10 +95,21 @@ class Patterns:
                     yield _just_below(call, tokens, found.minimum)
             case _:
                 pass
-        if found.outcome is PromptOutcome.READ:
-            self._forget(call, PromptOutcome.WRITE, call.model)
-        is_written = found.outcome is PromptOutcome.WRITE
-        if is_written and self._is_often(call, found.outcome, call.model, often=_UNREAD):
+        if found.outcome in (PromptOutcome.READ, PromptOutcome.WRITE):
+            yield from self._of_write(call, found, sent)
+
+    def _of_write(self, call: CallFacts, found: PromptFinding, sent: int) -> Iterator[Advice]:
+        """Several in a row, of which the first is not even kept any more, and none was read."""
+        cause = (call.name, call.model)
+        with self._lock:
+            if found.outcome is PromptOutcome.READ:
+                self._unread.pop(cause, None)
+                return
+            if cause not in self._unread and len(self._unread) >= _MOST_CAUSES:
+                return
+            since, writes = self._unread.get(cause, (sent, 0))
+            self._unread[cause] = since, writes + 1
+        if writes + 1 >= _UNREAD and (sent - since) / 1e9 > (found.kept or _KEPT):
             yield _never_read(call)
 
     def _is_often(self, call: CallFacts, *cause: Hashable, often: int = _OFTEN) -> bool:
@@ -108,19 +122,6 @@ class Patterns:
         if len(self._counts) < _MOST_CAUSES or cause in self._counts:
             self._counts[cause] += 1
         return self._counts[cause]
-
-    def _forget(self, call: CallFacts, *cause: Hashable) -> None:
-        with self._lock:
-            self._counts.pop((call.name, call.backend, *cause), None)
-
-    def _most(self, call: CallFacts, room: int) -> int:
-        """The most room that an entry which this cache has dropped would have taken."""
-        with self._lock:
-            cause = (call.name, call.backend)
-            most = self._room.get(cause, 0)
-            if room > most and (cause in self._room or len(self._room) < _MOST_CAUSES):
-                self._room[cause] = most = room
-            return most
 
 
 def _of_setup(call: CallFacts, verdict: Verdict) -> Iterator[Advice]:
@@ -143,33 +144,35 @@ def _of_setup(call: CallFacts, verdict: Verdict) -> Iterator[Advice]:
     if call.ttl is not None and call.honours_ttl is False:
         yield Advice(
             ("ttl", call.name, call.backend),
-            f"cache_ttl does nothing: this {_cache(call)} ignores it, and entries stay until there is no "
-            "room for them. Use a DiskCache, or an adapter that passes ttl on to its backend.",
+            f"cache_ttl does nothing: this {_cache(call)} ignores it. "
+            "Use a DiskCache, or an adapter that passes ttl on to its backend.",
         )
 
 
-def _parameter(call: CallFacts, part: str) -> Advice:
+def _parameters(call: CallFacts, names: list[str]) -> Advice:
+    differ = "differs" if len(names) == 1 else "differ"
     return Advice(
-        ("parameter", call.name, part),
-        f"Requests miss the {_cache(call)} only because {part} differs each time: it is a part of "
-        "Instructor's cache key. Leave it out of the request; a timeout can be set on the provider's "
-        "client, and headers such as traceparent by an instrumentation of the HTTP client.",
+        ("parameters", call.name, *names),
+        f"Requests miss the {_cache(call)} only because {' and '.join(names)} {differ} each time: "
+        "Instructor's cache keys are made of them as well. Leave out of the request what no answer depends on; "
+        "a timeout can be set on the provider's client, and headers such as traceparent by an "
+        "instrumentation of the HTTP client.",
     )
 
 
 def _near_duplicates(call: CallFacts, where: Divergence) -> Advice:
     return Advice(
         (MissReason.NEAR_DUPLICATE_PROMPT, call.name, call.model, where.part, where.message),
-        f"Requests miss the {_cache(call)} because {_place(where)} differs a little from an earlier "
-        "one each time: by a time, an id or white space? Leave out what does not matter to the answer.",
+        f"Requests miss the {_cache(call)} because {_place(where)} differs a little from an earlier one each "
+        "time: by a time, an id, white space or order. Leave out what does not matter to the answer.",
     )
 
 
-def _too_small(call: CallFacts, room: int) -> Advice:
+def _too_small(call: CallFacts, miss: Miss) -> Advice:
     return Advice(
-        (MissReason.EVICTED, call.name, call.backend),
-        f"The {_cache(call)} is too small: it had dropped entries that were asked for again. Room for "
-        f"{room:,} would have held them: AutoCache(maxsize={room}).",
+        (MissReason.EVICTED, call.name, call.backend, miss.capacity),
+        f"The {_cache(call)} of {miss.capacity:,} entries is too small: it had dropped some that were "
+        f"asked for again. AutoCache(maxsize={miss.room_needed}) would have held them.",
     )
 
 
@@ -194,7 +197,8 @@ def _never_read(call: CallFacts) -> Advice:
     return Advice(
         (PromptOutcome.WRITE, call.name, call.model),
         f"Prompts for {call.model} are written to the provider's prompt cache, which costs more than plain "
-        "input, and are never read from it. Mark only what later prompts begin with as well, or nothing.",
+        "input, and this process never reads them. Mark only what later prompts begin with as well, or "
+        "nothing.",
     )
 
 

@@ -80,16 +80,22 @@ class PromptCaches:
             cached, attempt.interval, rule.retention, is_marked=rule.is_marked
         )
         tokens = _Tokens(prompt, usage.input)
-        minimum = rule.minimum or _USUAL_MINIMUM
+        minimum = _USUAL_MINIMUM if rule.minimum is None else rule.minimum
         is_short = rule.is_marked and tokens.of(compared.total) < minimum * _MARGIN
-        if is_short and outcome is PromptOutcome.MISS:
+        if is_short and rule.minimum is not None and outcome is PromptOutcome.MISS:
             # What is marked and long enough is written if it is not read.
             return _too_short(rule.minimum)
         expected = tokens.of(compared.readable)
-        found = PromptFinding(outcome, expected=expected if expected >= minimum else None)
+        is_known = not prompt.is_mixed and expected >= max(minimum, 1)
+        kept = compared.asked if outcome is PromptOutcome.WRITE else None
+        found = PromptFinding(outcome, expected=expected if is_known else None, kept=kept)
         if outcome is PromptOutcome.READ:
             return found
         reason = _why_unread(compared, tokens, minimum)
+        if prompt.is_mixed and reason is not PromptReason.FIRST_SEEN:
+            reason = (
+                PromptReason.UNEXPLAINED
+            )  # of images and the like nobody knows how many tokens they are
         where = compared.diverges if reason is PromptReason.PREFIX_CHANGED else None
         return replace(found, reason=reason, divergence=where)
 
@@ -144,7 +150,7 @@ def _why_unread(compared: Comparison, tokens: _Tokens, minimum: int) -> PromptRe
         is_over = compared.retention is not None and compared.idle > compared.retention
         return PromptReason.EXPIRED if is_over else PromptReason.UNEXPLAINED
     without_change = tokens.of(compared.shared + compared.moved)
-    if compared.moved and without_change >= minimum * _MARGIN:
+    if tokens.of(compared.moved) * 4 >= minimum and without_change >= minimum * _MARGIN:
         return PromptReason.PREFIX_CHANGED
     if without_change * _MARGIN < minimum:
         return PromptReason.FIRST_SEEN

@@ -6,7 +6,7 @@ Salted digests are all that is kept, of the latest 8,192 blocks and a thousand t
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_cache_otel import forks
@@ -16,6 +16,7 @@ from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
 
 _MOST_PREFIXES = 8_192
 _MOST_TEXTS = 4_096
+_MOST_SECTIONS = 512
 _BLOCK = 256
 _BLOCKS_OF_THIS = 256
 _LATER_BLOCK = 4_096
@@ -28,7 +29,7 @@ class Comparison:
 
     `readable` is what should have been cached of it, unread for `idle` seconds at the most and to be kept
     for `retention`; `shared` is what any earlier one begins with as well; and `moved` what was sent before
-    of that which comes behind: `diverges` is where.
+    of that which comes behind: `diverges` is where. `asked` is for how long this one is to be kept.
     """
 
     total: int
@@ -38,6 +39,7 @@ class Comparison:
     retention: float | None = None
     moved: int = 0
     diverges: Divergence | None = None
+    asked: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +55,11 @@ class _Prefix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _SentText:
-    """A text that was first answered at a time."""
+    """A text that was first answered at a time, and what stood before it the last time."""
 
     first: int
     text: Fingerprint
+    behind: int
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ class SentPrompts:
     """Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.rlock()  # for a signal handler's call, in the middle of this
         self._generation = forks.generation
         self._prefixes: OrderedDict[int, _Prefix] = OrderedDict()
         self._texts: OrderedDict[int, _SentText] = OrderedDict()
@@ -104,7 +107,8 @@ class SentPrompts:
             compared = self._compare(prompt.space, taken, during.start_ns)
             asked = prompt.retention or retention
             self._add(prompt.space, taken, during.end_ns, asked)
-        return compared
+        marked = max((section.retention or 0.0 for section in prompt.sections), default=0.0)
+        return replace(compared, asked=marked or asked)
 
     def _compare(self, space: str, taken: list[_Taken], sent: int) -> Comparison:
         total = taken[-1].places[-1].end if taken else 0
@@ -138,27 +142,36 @@ class SentPrompts:
         """`earlier` is the text that stood where this begins to differ, if one did."""
         one = rest[0]
         known = self._known(space, one.text, sent)
-        earlier = earlier or known
-        offset, block = 0, min(one.text.fingerprint.size, len(one.text.text))
-        if earlier is not None:
-            offset, block = one.text.first_difference(earlier)
+        same = known if known is not None and known.text.digest == one.text.digest else None
+        if earlier is None and same is not None and same.behind == one.places[0].prefix:
+            # It was sent just so: what it begins with is forgotten here, and nothing has changed.
+            return _comparison(total, shared, readable, sent)
+        earlier = earlier or (known.text if known is not None else None)
         moved = 0
-        if any(each is not None and one.text.is_nearly(each) for each in (earlier, known)):
+        near = (earlier, known.text if known is not None else None)
+        offset, block = 0, min(one.text.fingerprint.size, len(one.text.text))
+        if earlier is not None and earlier.digest != one.text.digest:
+            offset, block = one.text.first_difference(earlier)
+        if any(each is not None and one.text.is_nearly(each) for each in near):
             moved = len(one.text.text) - offset
         for later in rest[1:]:
-            known = self._known(space, later.text, sent)
-            if known is not None and later.text.is_nearly(known):
+            other = self._known(space, later.text, sent)
+            if other is not None and later.text.is_nearly(other.text):
                 moved += len(later.text.text)
-        shared = max(shared, one.start + offset)
         where = divergence(one.section, offset, block)
+        if (
+            same is not None and earlier is same.text
+        ):  # what differs is around it, or stood elsewhere
+            where = replace(where, offset=None, block=None)
+        shared = max(shared, one.start + offset)
         return _comparison(total, shared, readable, sent, moved, where)
 
-    def _known(self, space: str, text: Text, sent: int) -> Fingerprint | None:
+    def _known(self, space: str, text: Text, sent: int) -> _SentText | None:
         """A text that was answered before and is this one, or has a clue in common with it."""
         for clue in (text.digest, *text.fingerprint.clues):
             known = self._texts.get(digest(space, clue))
             if known is not None and known.first <= sent:
-                return known.text
+                return known
         return None
 
     def _add(self, space: str, taken: list[_Taken], answered: int, retention: float | None) -> None:
@@ -170,7 +183,8 @@ class SentPrompts:
                 first = answered
                 if known is not None and known.text.digest == text.digest:
                     first = known.first
-                _put(self._texts, place, _SentText(first, text), _MOST_TEXTS)
+                sent = _SentText(first, text, one.places[0].prefix)
+                _put(self._texts, place, sent, _MOST_TEXTS)
             for end in one.places:
                 prefix = self._prefixes.get(end.prefix)
                 if prefix is None:
@@ -207,8 +221,9 @@ def _taken(prompt: SentPrompt, *, is_marked: bool) -> list[_Taken]:
     """All of it, each section in blocks that begin at the same places whatever its length."""
     taken: list[_Taken] = []
     prefix, end = digest(prompt.space), 0
-    for section in prompt.sections:
+    for section in prompt.sections[:_MOST_SECTIONS]:
         text = Text(section.text)
+        _ = text.fingerprint  # now, and not while others wait
         start = end
         prefix = digest(prefix, section.part, section.rest)
         places = [_Place(prefix, end, is_readable=False)]

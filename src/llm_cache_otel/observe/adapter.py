@@ -56,12 +56,12 @@ def place_of(cache: Any) -> Hashable | None:
     return "disk", cache._cache.directory
 
 
-def is_full(cache: Any) -> bool:
-    """Whether a cache drops an entry for each that it is given, where this process can tell: `AutoCache`."""
+def full_at(cache: Any) -> int | None:
+    """At how many entries a cache is full, if it is; known of an `AutoCache` only."""
     if not _is_plain(cache, AutoCache):
-        return False
-    held, room = auto_cache_size(cache)
-    return held >= room
+        return None
+    held, capacity = auto_cache_size(cache)
+    return capacity if held >= capacity else None
 
 
 def honours_ttl(cache: Any, depth: int = 3) -> bool | None:
@@ -79,7 +79,7 @@ def honours_ttl(cache: Any, depth: int = 3) -> bool | None:
         return reads
     if backend_of(cache) in _CLIENT_LIBRARIES.values():
         return True
-    inner = [held for held in vars(cache).values() if isinstance(held, BaseCache)]
+    inner = [held for held in vars(cache).values() if issubclass(type(held), BaseCache)]
     return honours_ttl(inner[0], depth - 1) if len(inner) == 1 and depth else None
 
 

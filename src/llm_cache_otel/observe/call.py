@@ -211,7 +211,7 @@ class Call:
         elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):
             self._missed = key
             self.miss = self.history.missed(
-                key, got, self._keyed_request, is_full=adapter.is_full(cache)
+                key, got, self._keyed_request, capacity=adapter.full_at(cache)
             )
 
     def _keyed_request(self) -> KeyedRequest | None:

@@ -11,16 +11,16 @@ from typing import Any
 
 from llm_cache_otel.facts import KeyedRequest, KeyPart
 from llm_cache_otel.observe import response_model
-from llm_cache_otel.observe.sdk import requested_model
+from llm_cache_otel.observe.sdk import request_settings, requested_model
 from llm_cache_otel.observe.sections import MESSAGES, SYSTEM, UNREADABLE, json_of, sections_of
 
 _SCHEMA = (
     *("tools", "tool_choice", "functions", "function_call", "response_format"),
-    *("toolConfig", "text"),
+    "toolConfig",
 )
 _OTHERS = frozenset(
     {
-        *("response_model", "model", "modelId", "stream", "mode"),
+        *("response_model", "model", "modelId", "mode"),
         *("context", "validation_context", "strict", "max_retries", "hooks", "token_budget"),
         *("cache", "cache_ttl", "cache_namespace", "autodetect_images"),
         *(*SYSTEM, *MESSAGES, *_SCHEMA),
@@ -57,10 +57,16 @@ def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> Key
         }
         parameters: dict[str, str] = {}
         if request is not None:
-            parameters = dict(_parameters(asked))
+            in_key = {name: value for name, value in asked.items() if _is_in(request, name, value)}
+            parameters = dict(_parameters(in_key, arguments))
+            if "config" in request:  # where Instructor puts the settings for google-genai
+                numbers = request_settings(request)
+                parameters |= {name: json_of(number) for name, number in numbers.items()}
+            tools = {name: in_key[name] for name in _SCHEMA if name in in_key}
             parts |= {
+                KeyPart.SCHEMA: json_of([parts[KeyPart.SCHEMA], tools]),
                 KeyPart.PARAMETERS: json_of([parameters, arguments.get("args")]),
-                KeyPart.CONTEXT: json_of([arguments.get("context"), arguments.get("strict")]),
+                KeyPart.CONTEXT: json_of(arguments.get("context")),
                 KeyPart.NAMESPACE: json_of(arguments.get("namespace")),
                 KeyPart.CLIENT: json_of(
                     [arguments.get("client_identity"), arguments.get("provider")]
@@ -71,20 +77,28 @@ def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> Key
         return None
 
 
+def _is_in(request: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Whether Instructor passes it on as it was asked for."""
+    if name not in request:
+        return False
+    return request[name] is value or json_of(request[name]) == json_of(value)
+
+
 def _schema(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """Of what was asked for, if it is a class, for Instructor makes another of it for each call."""
     schema = response_model.whole_schema_digest(asked.get("response_model"))
-    if schema is None:
-        schema = response_model.json_schema(arguments["response_model"])
-    return json_of([schema, {name: asked[name] for name in _SCHEMA if name in asked}])
+    return schema or response_model.json_schema(arguments["response_model"])
 
 
-def _parameters(asked: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _parameters(
+    asked: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    yield "strict", json_of(arguments.get("strict"))
     for name, value in asked.items():
         if name in _OTHERS:
             continue
-        if name.startswith("extra_") and isinstance(value, Mapping):
-            for inner, each in value.items():
-                yield f"{name}.{inner}", json_of(each)
+        if name == "extra_headers" and isinstance(value, Mapping) and value:
+            for header, each in value.items():
+                yield f"{name}.{header}", json_of(each)
         else:
             yield name, json_of(value)

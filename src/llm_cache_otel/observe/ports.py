@@ -35,7 +35,7 @@ class CacheHistory(Protocol):
         got: Interval,
         request: Callable[[], KeyedRequest | None],
         *,
-        is_full: bool,
+        capacity: int | None,
     ) -> Miss | None: ...
 
     def stored(self, key: str, during: Interval, ttl: float | None) -> None: ...

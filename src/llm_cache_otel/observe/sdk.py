@@ -39,6 +39,11 @@ _PROVIDER_OF_PACKAGE = {"openai": "openai", "anthropic": "anthropic"}
 """By the SDK that is called, where Instructor knows no name: before 1.15.3 `instructor.patch` has none,
 and `from_openai` goes by the address, of which it knows a few."""
 
+_ACCOUNT = ("api_key", "auth_token", "organization", "project")
+_ACCOUNT_HEADERS = frozenset(
+    {"authorization", "x-api-key", "api-key", "openai-organization", "openai-project"}
+)
+
 _GENERATE_CONTENT = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _FAR_FUTURE = 253_402_300_800
@@ -127,21 +132,33 @@ def inference_request(
         server_port=port,
         stream=request.get("stream") is True,
         output_type=_output_type(request),
-        settings=_settings(request),
+        settings=request_settings(request),
     )
 
 
 def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
-    """What prompts have in common that are served from one prompt cache. Not to be kept: a key is in it."""
-    key = declared(client, "api_key")
+    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
     more = asked.get("extra_body")
     if isinstance(more, Mapping):
         asked = {**more, **asked}
-    parts = (
-        *(request.provider, request.server_address, request.server_port, request.model),
-        *(asked.get("prompt_cache_key"), key if isinstance(key, str) else None),
-    )
-    return "\n".join(map(str, parts))
+    headers = asked.get("extra_headers")
+    accounts = [
+        *(declared(client, name) for name in _ACCOUNT),
+        declared(declared(client, "_api_client"), "api_key"),
+        *(
+            asked.get(name)
+            for name in ("prompt_cache_key", "api_key", "api_base", "cached_content")
+        ),
+        *(
+            value
+            for name, value in (headers.items() if isinstance(headers, Mapping) else ())
+            if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS
+        ),
+        id(client) if declared(client, "meta") is not None else None,  # botocore's, of one account
+    ]
+    parts = (request.provider, request.server_address, request.server_port, request.model)
+    known = (value for value in accounts if isinstance(value, (str, int)))
+    return "\n".join(map(str, (*parts, *known)))
 
 
 def requested_model(request: Mapping[str, Any]) -> str | None:
@@ -150,7 +167,8 @@ def requested_model(request: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
+def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
+    """The numbers among them, by the last parts of their `gen_ai.request.*` names."""
     found: dict[str, float | int] = {}
     config = request.get("config")  # google-genai keeps its settings in there
     for parameter, (name, kind) in _SETTINGS.items():

@@ -19,8 +19,11 @@ MESSAGES = ("messages", "contents", "input", "chat_history", "message", "prompt"
 _TEXTS = ("content", "parts", "text")
 _MARKERS = ("cache_control", "cachePoint")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_BY_ITSELF = 300.0
-"""Seconds that Anthropic and Bedrock keep what is marked, where no more is asked for."""
+_BY_ITSELF = 0.0
+"""For as long as the provider does where it is not asked for longer."""
+
+_MOST_MESSAGES = 512
+"""What comes after these is taken as one."""
 
 
 def json_of(value: Any, *, sort_keys: bool = True) -> str:
@@ -62,8 +65,10 @@ def sections_of(request: Mapping[str, Any]) -> Iterator[Section]:
 def _messages(messages: Any) -> Iterator[Section]:
     if not isinstance(messages, (list, tuple)):
         messages = [messages]
-    for number, message in enumerate(messages):
+    for number, message in enumerate(messages[:_MOST_MESSAGES]):
         yield from _message(message, number)
+    if len(messages) > _MOST_MESSAGES:
+        yield Section("messages", "", json_of(messages[_MOST_MESSAGES:]), _MOST_MESSAGES)
 
 
 def _message(message: Any, number: int) -> Iterator[Section]:
@@ -93,23 +98,19 @@ def _content(content: Any, part: str, number: int | None, rest: str) -> Iterator
 
 
 def _split(item: Any) -> tuple[str, str, float | None]:
-    """The text of a part of a message, what else it has, and how long all up to it is to be kept.
-
-    A part without a text of its own, such as a tool's result, is one as JSON.
-    """
+    """The text of a part of a message, what else it has, and how long all up to it is to be kept."""
     if isinstance(item, BaseModel):
         item = _plain(item)
-    if isinstance(item, str) or item is None:
-        return item or "", "", None
+    if item is None:
+        return "", "", None
+    if isinstance(item, str):
+        return str.__str__(item), "", None  # which a class of the host's own may say otherwise
     if not isinstance(item, Mapping):
-        return json_of(item), "", None
-    retention = retention_of(marker_of(item))
-    more = without_marker(item)
-    text = more.get("text")
-    if not isinstance(text, str):
-        return json_of(more) if more else "", "", retention
-    del more["text"]
-    return text, json_of(more), retention
+        return "", json_of(item), None
+    rest = dict(without_marker(item))
+    holder = next((name for name in ("text", "content") if isinstance(rest.get(name), str)), None)
+    text = "" if holder is None else str.__str__(rest.pop(holder))
+    return text, json_of(rest) if rest else "", retention_of(marker_of(item))
 
 
 def marker_of(item: Any) -> Any:
