@@ -70,7 +70,7 @@ WHY = {
         "advice Requests miss the memory cache 'time-in-prompt' because message 0,"
     ),
     "a cache that is too small": (
-        "misses 12 evicted, 6 new_prompt advice The memory cache 'too-small' is too small:"
+        "misses 12 evicted, 6 new_prompt advice The memory cache 'too-small' of 4 entries is too small:"
     ),
     "clients without a common namespace": (
         "misses 11 namespace_changed, 1 new_prompt "

@@ -73,7 +73,7 @@ TROUBLES = (
         misses={MissReason.NEAR_DUPLICATE_PROMPT: 11, MissReason.NEW_PROMPT: 1},
         unread={PromptReason.PREFIX_CHANGED: 11, PromptReason.FIRST_SEEN: 1},
         place=(0, 0),
-        advice=("differs each time", "Put what changes, such as a time"),
+        advice=("a little from an earlier one", "Put what changes, such as a time"),
     ),
     Trouble(
         "too-small",

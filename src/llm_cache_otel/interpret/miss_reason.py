@@ -53,7 +53,7 @@ class CacheHistory:
     def __init__(
         self, *, honours_ttl: bool | None, share: Callable[[], float] = lambda: 1.0
     ) -> None:
-        self._lock = forks.rlock()  # for a signal handler's call, in the middle of this
+        self._lock = forks.lock()
         self._share = share
         self._honours_ttl = honours_ttl
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
@@ -186,7 +186,7 @@ class Histories:
     """The histories of all caches that live, and of the latest 64 places. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self._generation = forks.generation
         self._made: dict[int, tuple[weakref.ref[object], CacheHistory]] = {}
         self._places: OrderedDict[Hashable, CacheHistory] = OrderedDict()

@@ -46,7 +46,7 @@ class Patterns:
     """Counts what has to come more than once before it says anything. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()  # for a signal handler's call, in the middle of this
+        self._lock = forks.lock()
         self._counts: Counter[_Cause] = Counter()
         self._unread: dict[_Cause, tuple[int, int]] = {}
 
@@ -154,7 +154,7 @@ def _parameters(call: CallFacts, names: list[str]) -> Advice:
     return Advice(
         ("parameters", call.name, *names),
         f"Requests miss the {_cache(call)} only because {' and '.join(names)} {differ} each time: "
-        "Instructor's cache keys are made of them as well. Leave out of the request what no answer depends on; "
+        "Instructor's cache keys are made of them as well. Leave out of the request what no answer needs; "
         "a timeout can be set on the provider's client, and headers such as traceparent by an "
         "instrumentation of the HTTP client.",
     )

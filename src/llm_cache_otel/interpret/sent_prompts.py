@@ -85,7 +85,7 @@ class SentPrompts:
     """Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()  # for a signal handler's call, in the middle of this
+        self._lock = forks.lock()
         self._generation = forks.generation
         self._prefixes: OrderedDict[int, _Prefix] = OrderedDict()
         self._texts: OrderedDict[int, _SentText] = OrderedDict()
@@ -143,7 +143,7 @@ class SentPrompts:
         one = rest[0]
         known = self._known(space, one.text, sent)
         same = known if known is not None and known.text.digest == one.text.digest else None
-        if earlier is None and same is not None and same.behind == one.places[0].prefix:
+        if same is not None and same.behind == one.places[0].prefix:
             # It was sent just so: what it begins with is forgotten here, and nothing has changed.
             return _comparison(total, shared, readable, sent)
         earlier = earlier or (known.text if known is not None else None)

@@ -126,7 +126,7 @@ class Seams:
     """Opens the seams for the first observed client and closes them after the last. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         # By identity: a client may define `__eq__`, and need not be hashable.
         self._users: dict[int, weakref.ref[Any]] = {}
         self._undo = ExitStack()
