@@ -67,7 +67,7 @@ WHY = {
         "misses 11 near_duplicate_prompt, 1 new_prompt "
         "prompt cache 11 prefix_changed, 1 first_seen "
         "what differs message 0 from character 0 on "
-        "advice Requests miss the memory cache 'time-in-prompt' because message 0,"
+        "advice Requests miss the memory cache 'time-in-prompt' because message 0"
     ),
     "a cache that is too small": (
         "misses 12 evicted, 6 new_prompt advice The memory cache 'too-small' of 4 entries is too small:"
@@ -80,7 +80,7 @@ WHY = {
 """What is received and logged, by the trouble's title."""
 
 ADVICE = (
-    "advice Prompts for gpt-4.1-mini begin differently each time, in message 0,",
+    "advice Prompts for gpt-4.1-mini begin differently each time, in message 0",
     "AutoCache(maxsize=6)",
     'cache_namespace="my-app"',
 )

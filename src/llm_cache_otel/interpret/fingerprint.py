@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from heapq import nsmallest
+from itertools import islice
 from weakref import WeakValueDictionary
 
 _SMALLEST_BLOCK = 32
@@ -30,6 +31,7 @@ _CLUES = 4
 _BYTES = 600
 """What a fingerprint takes besides its digests."""
 
+_MOST_NUMBERS = 512
 _LONGEST_VOLATILE = 64
 _LONGEST_PREFIX = 24
 
@@ -138,10 +140,16 @@ def _phrases(text: str) -> set[int]:
 
 
 def _without_volatile(text: str) -> str:
-    """Without words that look like times or ids: with four digits at least, or such as `9:30`."""
+    """Without words that look like times or ids: with four digits at least, or such as `9:30`.
+
+    As it is where there are so many numbers that it must be data.
+    """
     pieces: list[str] = []
     end = 0
-    for found in _NUMBER.finditer(text):
+    numbers = list(islice(_NUMBER.finditer(text), _MOST_NUMBERS))
+    if len(numbers) == _MOST_NUMBERS:
+        return text
+    for found in numbers:
         word = found.group()
         if len(word) > _LONGEST_VOLATILE:
             continue
