@@ -111,60 +111,51 @@ class SentPrompts:
         return replace(compared, asked=marked or asked)
 
     def _compare(self, space: str, taken: list[_Taken], sent: int) -> Comparison:
-        total = taken[-1].places[-1].end if taken else 0
-        shared = 0
-        readable: tuple[int, _Prefix] | None = None
-        found: _Prefix | None = None
+        found: list[tuple[_Place, _Prefix]] = []
         for number, one in enumerate(taken):
             for place in one.places:
                 known = self._prefixes.get(place.prefix)
                 if known is None or known.first > sent:
-                    rest = taken[number:]
-                    inside = (
-                        found.text if found is not None and place is not one.places[0] else None
-                    )
-                    return self._diverging(space, rest, inside, total, shared, readable, sent)
-                found, shared = known, place.end
-                if known.is_readable:
-                    readable = place.end, known
-        return _comparison(total, shared, readable, sent)
+                    is_inside = found and place is not one.places[0]
+                    instead = found[-1][1].text if is_inside else None
+                    compared = _in_common(taken, found, sent)
+                    return self._diverging(space, taken[number:], instead, compared, sent)
+                found.append((place, known))
+        return _in_common(taken, found, sent)
 
     def _diverging(
         self,
         space: str,
         rest: list[_Taken],
-        earlier: Fingerprint | None,
-        total: int,
-        shared: int,
-        readable: tuple[int, _Prefix] | None,
+        instead: Fingerprint | None,
+        compared: Comparison,
         sent: int,
     ) -> Comparison:
-        """`earlier` is the text that stood where this begins to differ, if one did."""
+        """What differs in the first of the `rest`; `instead` is the text that it begins like, if it does."""
         one = rest[0]
         known = self._known(space, one.text, sent)
-        same = known if known is not None and known.text.digest == one.text.digest else None
-        if same is not None and same.behind == one.places[0].prefix:
+        is_known = known is not None and known.text.digest == one.text.digest
+        if known is not None and is_known and known.behind == one.places[0].prefix:
             # It was sent just so: what it begins with is forgotten here, and nothing has changed.
-            return _comparison(total, shared, readable, sent)
-        earlier = earlier or (known.text if known is not None else None)
+            return compared
+        earlier = instead or (None if known is None else known.text)
+        where = Divergence(one.section.part, one.section.message)
+        offset = 0
+        if not is_known or instead is not None:  # or what differs is around it, or stood elsewhere
+            offset, block = 0, min(one.text.fingerprint.size, len(one.text.text))
+            if earlier is not None:
+                offset, block = one.text.first_difference(earlier)
+            where = divergence(one.section, offset, block)
+        candidates = (instead, None if known is None else known.text)
         moved = 0
-        near = (earlier, known.text if known is not None else None)
-        offset, block = 0, min(one.text.fingerprint.size, len(one.text.text))
-        if earlier is not None and earlier.digest != one.text.digest:
-            offset, block = one.text.first_difference(earlier)
-        if any(each is not None and one.text.is_nearly(each) for each in near):
+        if any(each is not None and one.text.is_nearly(each) for each in candidates):
             moved = len(one.text.text) - offset
         for later in rest[1:]:
             other = self._known(space, later.text, sent)
             if other is not None and later.text.is_nearly(other.text):
                 moved += len(later.text.text)
-        where = divergence(one.section, offset, block)
-        if (
-            same is not None and earlier is same.text
-        ):  # what differs is around it, or stood elsewhere
-            where = replace(where, offset=None, block=None)
-        shared = max(shared, one.start + offset)
-        return _comparison(total, shared, readable, sent, moved, where)
+        shared = compared.shared if instead is None else max(compared.shared, one.start + offset)
+        return replace(compared, shared=shared, moved=moved, diverges=where)
 
     def _known(self, space: str, text: Text, sent: int) -> _SentText | None:
         """A text that was answered before and is this one, or has a clue in common with it."""
@@ -202,19 +193,14 @@ def _put(kept: OrderedDict[int, Any], key: int, value: object, most: int) -> Non
         kept.popitem(last=False)
 
 
-def _comparison(
-    total: int,
-    shared: int,
-    readable: tuple[int, _Prefix] | None,
-    sent: int,
-    moved: int = 0,
-    diverges: Divergence | None = None,
-) -> Comparison:
-    if readable is None:
-        return Comparison(total, shared, moved=moved, diverges=diverges)
-    end, prefix = readable
-    idle = max(0, sent - prefix.last) / 1e9
-    return Comparison(total, shared, end, idle, prefix.retention, moved, diverges)
+def _in_common(taken: list[_Taken], found: list[tuple[_Place, _Prefix]], sent: int) -> Comparison:
+    total = taken[-1].places[-1].end if taken else 0
+    shared = found[-1][0].end if found else 0
+    for place, known in reversed(found):
+        if known.is_readable:
+            idle = max(0, sent - known.last) / 1e9
+            return Comparison(total, shared, place.end, idle, known.retention)
+    return Comparison(total, shared)
 
 
 def _taken(prompt: SentPrompt, *, is_marked: bool) -> list[_Taken]:
