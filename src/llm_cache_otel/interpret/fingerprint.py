@@ -36,8 +36,11 @@ _LONGEST_VOLATILE = 64
 _LONGEST_PREFIX = 24
 
 _PHRASE_ENDS = str.maketrans(dict.fromkeys(".,;:!?。，；：！？、", "\n"))  # noqa: RUF001  Chinese
+_SENTENCE_ENDS = str.maketrans(dict.fromkeys(".!?。！？", "\n"))  # noqa: RUF001  Chinese
 _NUMBER = re.compile(r"\d\S*")
 _TIME = re.compile(r"\d{1,2}:\d")
+
+_BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 _salt = secrets.randbits(64)
 _known: WeakValueDictionary[int, Fingerprint] = WeakValueDictionary()
@@ -45,7 +48,7 @@ _known: WeakValueDictionary[int, Fingerprint] = WeakValueDictionary()
 
 def digest(*values: Hashable) -> int:
     """64 bits of texts and digests, comparable in this process and those forked from it only."""
-    return hash((_salt, *values)) & 0xFFFF_FFFF_FFFF_FFFF
+    return hash((_salt, *values)) & _BITS
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -95,8 +98,11 @@ class Text:
         return Fingerprint(self.digest, size, self.blocks(size), phrases)
 
     def blocks(self, size: int) -> array[int]:
-        text = self.text
-        return array("Q", (digest(text[at : at + size]) for at in range(0, len(text), size)))
+        text, salt = self.text, _salt  # as `digest` does, of thousands
+        return array(
+            "Q",
+            [hash((salt, text[at : at + size])) & _BITS for at in range(0, len(text), size)],
+        )
 
     def is_nearly(self, earlier: Fingerprint) -> bool:
         """Whether they differ in times, ids, white space and order only, or in few of many phrases."""
@@ -135,8 +141,10 @@ def _phrases(text: str) -> set[int]:
         text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
     phrases: Collection[str] = text.split("\n")
     if len(phrases) < _ENOUGH_LINES:
-        phrases = text.translate(_PHRASE_ENDS).split("\n")
-    return {digest(phrase) for each in phrases if (phrase := each.strip())}
+        ends = _PHRASE_ENDS if len(text) <= _MOST_UNIFORM else _SENTENCE_ENDS
+        phrases = text.translate(ends).split("\n")
+    salt = _salt  # as `digest` does, of thousands
+    return {hash((salt, phrase)) & _BITS for each in phrases if (phrase := each.strip())}
 
 
 def _without_volatile(text: str) -> str:

@@ -21,7 +21,7 @@ from llm_cache_otel.facts import (
 from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.neighbours import neighbours_of
-from llm_cache_otel.observe.sent_prompt import sent_prompt
+from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
 from llm_cache_otel.observe.step import Observing, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
 
@@ -110,9 +110,7 @@ class Attempt:
         """Once the answer is there, of which tokens are reported: nobody waits for it before."""
         request, self._kwargs = self._kwargs, {}
         if self._response.reported is not None:
-            space = self._call.reporter.digest(
-                sdk.prompt_space(self._request, self._client, request)
-            )
+            space = self._call.reporter.digest(prompt_space(self._request, self._client, request))
             self._prompt = sent_prompt(space, request)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:

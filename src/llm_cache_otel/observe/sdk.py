@@ -39,11 +39,6 @@ _PROVIDER_OF_PACKAGE = {"openai": "openai", "anthropic": "anthropic"}
 """By the SDK that is called, where Instructor knows no name: before 1.15.3 `instructor.patch` has none,
 and `from_openai` goes by the address, of which it knows a few."""
 
-_ACCOUNT = ("api_key", "auth_token", "organization", "project")
-_ACCOUNT_HEADERS = frozenset(
-    {"authorization", "x-api-key", "api-key", "openai-organization", "openai-project"}
-)
-
 _GENERATE_CONTENT = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _FAR_FUTURE = 253_402_300_800
@@ -134,31 +129,6 @@ def inference_request(
         output_type=_output_type(request),
         settings=request_settings(request),
     )
-
-
-def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
-    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
-    more = asked.get("extra_body")
-    if isinstance(more, Mapping):
-        asked = {**more, **asked}
-    headers = asked.get("extra_headers")
-    accounts = [
-        *(declared(client, name) for name in _ACCOUNT),
-        declared(declared(client, "_api_client"), "api_key"),
-        *(
-            asked.get(name)
-            for name in ("prompt_cache_key", "api_key", "api_base", "cached_content")
-        ),
-        *(
-            value
-            for name, value in (headers.items() if isinstance(headers, Mapping) else ())
-            if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS
-        ),
-        id(client) if declared(client, "meta") is not None else None,  # botocore's, of one account
-    ]
-    parts = (request.provider, request.server_address, request.server_port, request.model)
-    known = (value for value in accounts if isinstance(value, (str, int)))
-    return "\n".join(map(str, (*parts, *known)))
 
 
 def requested_model(request: Mapping[str, Any]) -> str | None:

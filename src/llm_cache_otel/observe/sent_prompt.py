@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llm_cache_otel.facts import Section, SentPrompt
+from llm_cache_otel.facts import InferenceRequest, Section, SentPrompt
+from llm_cache_otel.observe.sdk import declared
 from llm_cache_otel.observe.sections import (
     UNREADABLE,
     json_of,
@@ -23,7 +24,37 @@ _TOOLS = ("tools", "functions")
 _IN_MEMORY = 600.0
 """Seconds: "5 to 10 minutes of inactivity"."""
 
+_ACCOUNT = ("api_key", "auth_token", "organization", "project")
+_ACCOUNT_HEADERS = frozenset(
+    {"authorization", "x-api-key", "api-key", "openai-organization", "openai-project"}
+)
+
 _SCHEMA = ("response_format", "text", "response_schema", "response_json_schema", "output_config")
+
+
+def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
+    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
+    more = asked.get("extra_body")
+    if isinstance(more, Mapping):
+        asked = {**more, **asked}
+    headers = asked.get("extra_headers")
+    accounts = [
+        *(declared(client, name) for name in _ACCOUNT),
+        declared(declared(client, "_api_client"), "api_key"),
+        *(
+            asked.get(name)
+            for name in ("prompt_cache_key", "api_key", "api_base", "cached_content")
+        ),
+        *(
+            value
+            for name, value in (headers.items() if isinstance(headers, Mapping) else ())
+            if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS
+        ),
+        id(client) if declared(client, "meta") is not None else None,  # botocore's, of one account
+    ]
+    parts = (request.provider, request.server_address, request.server_port, request.model)
+    known = (value for value in accounts if isinstance(value, (str, int)))
+    return "\n".join(map(str, (*parts, *known)))
 
 
 def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
