@@ -246,3 +246,24 @@ def test_nothing_is_said_where_all_is_well(
                 asking.ask(f"Where does {person} live?", GUIDE, model=("o3", "gpt-4o")[number % 2])
                 asking.ask(f"Who is {person}?", temperature=0.5)
     assert said(log) == []
+
+
+def test_nothing_is_said_of_several_models_of_answers_in_turn(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    """Each has a tool of its own before the same long text: a change, and nothing to be moved."""
+    models = [
+        type(name, (User,), {"__doc__": f"A {name}."}) for name in ("One", "Two", "Three", "Four")
+    ]
+    with Asking(provider, recording) as asking:
+        for number in range(20):
+            asking.client.create(
+                response_model=models[number % 4],
+                messages=[
+                    {"role": "system", "content": GUIDE},
+                    {"role": "user", "content": f"Who is number {number}?"},
+                ],
+            )
+    outcomes = recording.sums("llm_cache.prompt.requests", "llm_cache.prompt.outcome")
+    assert outcomes == {"miss": 4, "read": 16}
+    assert said(log) == []
