@@ -235,7 +235,7 @@ def test_pictures_are_no_tokens_that_can_be_counted(ask: Asking) -> None:
 )
 def test_each_account_has_prompts_of_its_own(account: dict[str, Any], ask: Asking) -> None:
     ask(GUIDE)
-    ask(GUIDE, **account)
+    ask(f"{GUIDE} And who is Ada?", **account)
     assert ask.attempt().get("llm_cache.prompt.reason") in ("first_seen", None)
     assert "llm_cache.prompt.expected_tokens" not in ask.attempt()
 
