@@ -18,7 +18,7 @@ from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
 from support.versions import HAS_NAMESPACES, max_retries, namespace
 
-from llm_cache_otel import instrument, reporter
+from llm_cache_otel import Settings, instrument, reporter
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
 from llm_cache_otel.interpret import earlier_requests, patterns
@@ -48,12 +48,17 @@ ONLY_OF_WHOLE_REQUESTS = (
 )
 """What runs where keys are of more than models, messages, schemas and modes."""
 
+ONLY_BEFORE = ("observe.keyed_request.as_asked", "observe.keyed_request._copied")
+"""What runs where the caller's own messages are changed."""
+
+SETTINGS = Settings(prompt_retentions={"claude-sonnet-5-5": 0.001})
+
 SABOTAGED = [
     name
     for name in FUNCTIONS
     if name.startswith(WATCHED)
     and name not in WHEN_MADE
-    and (HAS_NAMESPACES or name not in ONLY_OF_WHOLE_REQUESTS)
+    and name not in (ONLY_BEFORE if HAS_NAMESPACES else ONLY_OF_WHOLE_REQUESTS)
 ]
 
 
@@ -124,7 +129,7 @@ def program(provider: SimulatedProvider, observe: Callable[..., None]) -> list[A
     )
     for turn in range(6):
         text = {"type": "text", "text": f"{turn} {GUIDE[turn * 7 :]}"}
-        marked = {**text, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+        marked = {**text, "cache_control": {"type": "ephemeral"}}
         answer = claude.create(
             model="claude-sonnet-5-5",
             response_model=User,
@@ -166,7 +171,7 @@ def test_the_program_sees_what_it_saw_without_us(
 
     def observe(*targets: Any) -> None:
         for target in targets:
-            instrument(target, **recording.providers)
+            instrument(target, settings=SETTINGS, **recording.providers)
         sabotage.start()
 
     try:
