@@ -39,7 +39,8 @@ WHEN_MADE = (
 """What runs when this is imported, or a client instrumented."""
 
 ONLY_OF_WHOLE_REQUESTS = (
-    *("observe.keyed_request._parameters", "interpret.patterns._parameter"),
+    *("observe.keyed_request._parameters", "interpret.patterns._parameters"),
+    "observe.keyed_request._is_in",
     "observe.sections._plain",
     *(
         "interpret.earlier_requests._changed_parameter",
