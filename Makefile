@@ -42,6 +42,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.reasons
 
 clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from rich.console import Console
 
 from llm_cache_otel import __version__
 from llm_cache_otel.cli import demo, destination
+from llm_cache_otel.cli.demo_troubles import TROUBLES, Trouble
+from llm_cache_otel.cli.demo_why import Explanation
 from llm_cache_otel.cli.received import Point, ReceivedMetrics, ReceivedSpan
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.views import duration, metrics_view, trace_view
@@ -32,8 +35,13 @@ NUMBERS = {
         "memory bypass": 1,
         "disk hit": 1,
         "disk miss": 1,
-        "calls": (10, 10),
-        "provider requests, second attempts too": (5, 5),
+        "all requests": 10,
+        "prompt cache read": 3,
+        "prompt cache miss": 2,
+        "first_seen": 1,
+        "prefix_changed": 1,
+        "calls": (52, 52),
+        "provider requests, second attempts too": (47, 47),
         "calls that needed none: hits": (6, 6),
     },
     40: {
@@ -42,12 +50,40 @@ NUMBERS = {
         "memory bypass": 1,
         "disk hit": 4,
         "disk miss": 4,
-        "calls": (40, 40),
-        "provider requests, second attempts too": (14, 14),
+        "all requests": 40,
+        "prompt cache read": 12,
+        "prompt cache miss": 2,
+        "first_seen": 1,
+        "prefix_changed": 1,
+        "calls": (82, 82),
+        "provider requests, second attempts too": (56, 56),
         "calls that needed none: hits": (27, 27),
     },
 }
-"""By the number of calls: one of them is streamed, and one of the requests is a retry."""
+"""By the number of calls: one of them is streamed, and one of the requests is a retry. And 42 in trouble."""
+
+WHY = {
+    "a time at the front of the system prompt": (
+        "misses 11 near_duplicate_prompt, 1 new_prompt "
+        "prompt cache 11 prefix_changed, 1 first_seen "
+        "what differs message 0 from character 0 on "
+        "advice Requests miss the memory cache 'time-in-prompt' because message 0"
+    ),
+    "a cache that is too small": (
+        "misses 12 evicted, 6 new_prompt advice The memory cache 'too-small' of 4 entries is too small:"
+    ),
+    "clients without a common namespace": (
+        "misses 11 namespace_changed, 1 new_prompt "
+        "advice No other process and no other client can hit what this disk cache 'no-namespace'"
+    ),
+}
+"""What is received and logged, by the trouble's title."""
+
+ADVICE = (
+    "advice Prompts for gpt-4.1-mini begin differently each time, in message 0",
+    "AutoCache(maxsize=6)",
+    'cache_namespace="my-app"',
+)
 
 UNFRIENDLY = {
     "OTEL_SDK_DISABLED": "true",
@@ -60,6 +96,8 @@ UNFRIENDLY = {
     "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere",
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
     "OTEL_PYTHON_TRACER_PROVIDER": "nothing of the kind",
+    "LLM_CACHE_OTEL_INFERENCE_SPANS": "never",
+    "LLM_CACHE_OTEL_PROMPT_MINIMUMS": '{"gpt-4.1-mini": 9999}',
     "HTTP_PROXY": "http://127.0.0.1:9",
     "https_proxy": "http://127.0.0.1:9",
     "ALL_PROXY": "socks5://127.0.0.1:9",
@@ -112,11 +150,19 @@ def test_what_is_shown_is_what_was_done(
         expected = number if isinstance(number, tuple) else (number,)
         assert numbers_after(demo.stdout, label) == expected
     assert numbers_after(demo.stdout, "memory entries") == (NUMBERS[calls]["memory miss"],)
+    why = said(demo.stdout).partition(" Why calls missed ")[2]
+    assert re.sub("^[^a-z]+", "", why).startswith("a time")
+    for title, received in WHY.items():
+        assert f"{title} {received}" in why
+    assert [advice in why for advice in ADVICE] == [True] * 3
+    assert "near_duplicate_prompt" not in said(demo.stdout).partition(" Why calls missed ")[0]
     assert "llm_cache_otel.instrument(client)" in demo.stdout
     miss, hit = re.findall(
         r"^ +create Review .*\n(?:.*(?:cache|chat|[a-z.]+=).*\n)+", demo.stdout, re.MULTILINE
     )
     assert ["outcome=miss" in miss, "hit=false" in miss, "attempts=1" in miss] == [True] * 3
+    assert "outcome=miss  reason=new_prompt" in miss
+    assert "prompt.outcome=" in miss
     assert re.findall(r"cache lookup|chat gpt-4.1-mini|cache store", miss) == [
         "cache lookup",
         "chat gpt-4.1-mini",
@@ -138,14 +184,27 @@ def test_telemetry_goes_to_an_endpoint_that_is_set(protocol: str) -> None:
     assert endpoint in demo.stdout
     assert "service.name = llm-cache-otel-demo" in said(demo.stdout)
     assert "llm_cache.outcome = miss" in said(demo.stdout)
+    for title in WHY:
+        assert f"{title} misses llm_cache.name = " in said(demo.stdout)
+    assert "llm_cache.prompt.reason = prefix_changed" in said(demo.stdout)
+    assert [advice in said(demo.stdout) for advice in ADVICE] == [True] * 3
     metrics = receiver.metrics()
-    assert metrics.total("llm_cache.requests") == 40
+    assert metrics.total("llm_cache.requests") == 82
     assert metrics.total("llm_cache.requests", {"llm_cache.outcome": "hit"}) == 27
-    assert metrics.histogram("gen_ai.client.operation.duration").count == 14
+    assert metrics.histogram("gen_ai.client.operation.duration").count == 56
     creates = [span for span in receiver.spans if span.name.startswith("create ")]
-    assert len(creates) == 40
+    assert len(creates) == 82
     assert {span.resource["service.name"] for span in receiver.spans} == {"llm-cache-otel-demo"}
-    assert len({span.resource["service.instance.id"] for span in receiver.spans}) == 3
+    assert len({span.resource["service.instance.id"] for span in receiver.spans}) == 6
+    for name, reason, count in (
+        ("time-in-prompt", "near_duplicate_prompt", 11),
+        ("too-small", "evicted", 12),
+        ("no-namespace", "namespace_changed", 11),
+    ):
+        where = {"llm_cache.name": name, "llm_cache.reason": reason}
+        assert f"misses llm_cache.name = {name}, llm_cache.reason = {reason} " in said(demo.stdout)
+        assert metrics.total("llm_cache.requests", where) == count
+        assert sum(where.items() <= span.attributes.items() for span in creates) == count
 
 
 def test_a_signal_without_an_endpoint_is_not_sent() -> None:
@@ -201,9 +260,46 @@ def test_telemetry_that_is_missing_is_said(
         monkeypatch.delenv(name, raising=False)
     assert demo.run_demo(10) == 1
     output = said(capsys.readouterr().out)
-    assert "What was received is not what was done. calls: 10 done, 0 received." in output
-    assert "provider requests, second attempts too: 5 done, 0 received." in output
+    assert "What was received is not what was done. calls: 52 done, 0 received." in output
+    assert "provider requests, second attempts too: 47 done, 0 received." in output
+    for title in WHY:
+        assert f"{title} misses nothing received " in output
+        assert f"does not tell that this was the cause: {title}." in output
     assert "outcome=miss" in output
+
+
+def test_an_explanation_that_is_not_the_cause_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def with_other_rules(*arguments: object) -> dict[str, str]:
+        environment = destination.receiver_environment(*arguments)  # type: ignore[arg-type]
+        return {**environment, "LLM_CACHE_OTEL_PROMPT_MINIMUMS": '{"gpt-4.1-mini": 9999}'}
+
+    monkeypatch.setattr(demo, "receiver_environment", with_other_rules)
+    monkeypatch.setattr(demo, "_ARRIVAL_TIMEOUT", 0.1)
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    assert demo.run_demo(10) == 1
+    output = said(capsys.readouterr().out)
+    assert "prompt cache 12 below_minimum what differs" in output
+    assert output.count("does not tell that this was the cause") == 1
+    assert "does not tell that this was the cause: a time at the front" in output
+    assert "What was received is not what was done" not in output
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+def test_an_explanation_is_the_cause_and_nothing_else(trouble: Trouble) -> None:
+    places = frozenset([trouble.place] if trouble.place else [])
+    told = Explanation(trouble, trouble.misses, trouble.unread, places, trouble.advice)
+    assert told.is_as_staged
+    more = {**trouble.misses, "new_prompt": 99}
+    assert not replace(told, misses=more).is_as_staged
+    assert not replace(told, misses={}).is_as_staged
+    assert not replace(told, places=frozenset([*places, (1, 0)])).is_as_staged
+    assert not replace(told, advice=trouble.advice[1:]).is_as_staged
+    assert not replace(told, advice=[*trouble.advice, "Do this, too."]).is_as_staged
+    assert not replace(told, advice=["Do that."] * len(trouble.advice)).is_as_staged
+    assert replace(told, unread={"expired": 1}).is_as_staged == (not trouble.unread)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +411,50 @@ def test_a_hit_rate_is_of_sums(counted: Callable[..., Point]) -> None:
     assert ["all", "requests", "201", "85.7%"] in lines
 
 
+def test_reasons_stand_below_outcomes_the_most_frequent_first(
+    counted: Callable[..., Point],
+) -> None:
+    def prompts(value: float, outcome: str, **reason: str) -> Point:
+        labels = {"prompt.outcome": outcome} | {f"prompt.{name}": reason[name] for name in reason}
+        return counted("llm_cache.prompt.requests", value, **labels)
+
+    points = (
+        counted("llm_cache.requests", 2, outcome="miss", backend="disk", reason="evicted"),
+        counted("llm_cache.requests", 1, outcome="miss", backend="disk", reason="lost", name="a"),
+        counted("llm_cache.requests", 3, outcome="miss", backend="disk", reason="new_prompt"),
+        counted("llm_cache.requests", 3, outcome="miss", backend="disk", reason="expired"),
+        prompts(7, "unreported"),
+        prompts(4, "miss", reason="expired"),
+        prompts(1, "write", reason="expired"),
+        prompts(1_005, "miss", reason="prefix_changed"),
+        prompts(6, "ineligible", reason="of tomorrow\x1b"),
+        prompts(9, "read"),
+    )
+    lines = shown(metrics_view(ReceivedMetrics(points))).splitlines()
+    table = [" ".join(line.split()) for line in lines[2:] if line.strip()]
+    assert table[: table.index("p50 and p95 are estimated from histogram buckets")] == [
+        "disk a miss 1 0.0%",
+        "lost 1",
+        "disk miss 8 0.0%",
+        "expired 3",
+        "new_prompt 3",
+        "evicted 2",
+        "all requests 9 0.0%",
+        "prompt cache read 9",
+        "prompt cache write 1",
+        "expired 1",
+        "prompt cache miss 1,009",
+        "prefix_changed 1,005",
+        "expired 4",
+        "prompt cache ineligible 6",
+        "of tomorrow� 6",
+        "prompt cache unreported 7",
+    ]
+
+
 def test_what_was_not_received_is_not_shown() -> None:
     nothing = shown(metrics_view(ReceivedMetrics(())))
-    for word in ("saved", "entries", "errors", "failed", "cache key", "%"):
+    for word in ("prompt cache", "saved", "entries", "errors", "failed", "cache key", "%"):
         assert word not in nothing
 
 
@@ -334,6 +471,33 @@ def test_names_are_not_read_as_markup(counted: Callable[..., Point]) -> None:
         for metric in ("requests", "backend.duration", "entries", "capacity")
     )
     assert shown(metrics_view(ReceivedMetrics(points))).count("memory [/mine]") == 3
+
+
+def test_where_prompts_differ_is_shown_for_either_cache() -> None:
+    where = {
+        "llm_cache.divergence.block": 32,
+        "llm_cache.divergence.offset": 64,
+        "llm_cache.divergence.message": 0,
+        "llm_cache.divergence.part": "messages",
+    }
+    of_create = {"llm_cache.outcome": "miss", "llm_cache.reason": "near_duplicate_prompt"}
+    of_chat = {
+        "llm_cache.prompt.expected_tokens": 1_400,
+        "llm_cache.prompt.reason": "prefix_changed",
+        "llm_cache.prompt.outcome": "miss",
+    }
+    spans = [
+        ReceivedSpan("create", "INTERNAL", "1", "a", None, 0, 9, of_create | where, {}, ""),
+        ReceivedSpan("chat", "CLIENT", "1", "b", "a", 0, 9, of_chat | where, {}, ""),
+    ]
+    differs = (
+        "divergence.part=messages divergence.message=0 divergence.offset=64 divergence.block=32"
+    )
+    create, chat = said(shown(trace_view(spans))).split("└── chat ")
+    assert create.strip().endswith(f"outcome=miss reason=near_duplicate_prompt {differs}")
+    assert chat.endswith(
+        f"prompt.outcome=miss prompt.reason=prefix_changed {differs} prompt.expected_tokens=1400"
+    )
 
 
 def test_a_span_without_its_parent_is_shown() -> None:

@@ -139,6 +139,12 @@ ELSEWHERE = (
         "facts.",
     ),
     *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
+    # test_reason_safety.py
+    *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
+    *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
+    *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
+    *("observe.adapter.place_of", "observe.adapter.full_at", "observe.adapter.honours_ttl"),
+    *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py
     "reporter.Reporter.missed_call",  # test_instrumentor.py
 )

@@ -24,6 +24,9 @@ RENAMED = [
 ]
 """One inside each, by its names in different versions."""
 INSIDES = [*RENAMED, *((name,) for name in sorted(NAMES - {n for names in RENAMED for n in names}))]
+OF_KEYS = ("expired", "evicted", "lost", "not_stored", "in_flight")
+"""Why a key misses, whatever it is made of."""
+
 ANSWERS = ("IterableBase", "AdapterBase", "ParallelBase", "PartialBase", "Mode")
 
 PROGRAM = """
@@ -201,6 +204,13 @@ def test_what_one_inside_was_needed_for_is_named_and_the_rest_is_seen(
             assert 0 < len(told["creates"]) < len(told_whole["creates"])
             continue
         expected = outcomes(told_whole)
+        if name in ("make_request_cache_key", "load_cached_response"):
+            # What a key is made of is not known, or nothing of a miss.
+            known = () if name == "load_cached_response" else OF_KEYS
+            expected = [
+                told if told[0] != "miss" or told[1] in known else ("miss", None)
+                for told in expected
+            ]
         if name == "load_cached_response":
             # Told from whether the provider was called; a cache that fails leaves no such evidence.
             expected = [told if told[0] != "error" else (None, None) for told in expected]

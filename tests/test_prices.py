@@ -45,6 +45,15 @@ BAD: dict[str, dict[str, Any]] = {
     "must be a JSON object, .*": {"prices": "[" * 100_000},
     "is wrong of 'm': .* a number of USD": {"prices": {"m": {"input": 10**5000, "output": 2}}},
     "must be 'bundled', 'updated' or 'off'; got 'newest'": {"price_table": "newest"},
+    "must have a number of tokens for 'm', not 1.5": {"prompt_minimums": {"m": 1.5}},
+    "must have a number of tokens for 'm', not True": {"prompt_minimums": {"m": True}},
+    "must have a number of tokens for 'm', not -1": {"prompt_minimums": {"m": -1}},
+    "must be a mapping, for example .*1024.*; got list": {"prompt_minimums": [1024]},
+    'must be a JSON object, for example {"my-model": 300}': {"prompt_retentions": "5m"},
+    "must have a number of seconds for 'm', not '5m'": {"prompt_retentions": {"m": "5m"}},
+    "must have a number of seconds for 'm', not nan": {"prompt_retentions": {"m": float("nan")}},
+    "must have a number of seconds for 'm', not inf": {"prompt_retentions": {"m": float("inf")}},
+    "must have models' names for keys, not 3": {"prompt_retentions": {3: 300}},
 }
 
 

@@ -208,7 +208,7 @@ def program(
 def test_numbers_and_trees_of_two_processes_live(
     terminal: Callable[..., Terminal], provider: SimulatedProvider
 ) -> None:
-    watch = terminal()
+    watch = terminal(rows=36)
     watch.shows("^Waiting for telemetry", r"instrument\(client\)", "^Ctrl-C ends this")
     over_grpc, over_http = exports(watch.text)
     with program(provider, over_grpc) as ask:
@@ -216,13 +216,15 @@ def test_numbers_and_trees_of_two_processes_live(
         watch.shows(
             r"^hit rate  66\.7% .*1 process of unknown_service\S*   spans .*(now|ago)   metrics .*(now|ago)$",
             r"^memory  hit +2 +66\.7%",
-            r"^memory  miss +1 ",
+            r"^memory  miss +1 .*\n  new_prompt +1$",
+            r"^prompt cache  ineligible +1\n  below_minimum +1$",
             r"^memory entries +1 of at most 128",
             r"^time saved by hits",
         )
         tree = watch.shows(
             r"^create User +[\d.]+ .?s  outcome=miss.*\n├── cache lookup .*  hit=false.*\n"
-            r"(?:│.*\n)?├── chat gpt-4.1-mini .*\n(?:│.*\n)?└── cache store .*"
+            r"(?:│.*\n)?├── chat gpt-4.1-mini .*  prompt.outcome=ineligible  prompt.reason=below_min.*\n"
+            r"(?:│.*\n)?└── cache store .*"
         )
         assert watch.text.index("outcome=hit") < watch.text.index(tree[0]), "newest first"
         with program(provider, over_http) as ask_other:
@@ -495,6 +497,39 @@ def test_what_spans_measured_is_not_estimated() -> None:
     assert (duration.count, duration.sum, duration.quantile(0.95)) == (2, 2.0, 1.0)
     assert metrics.histogram("llm_cache.key.duration").quantile(0.5) == 0.5
     assert not metrics.matching("llm_cache.saved.duration")
+
+
+def chat(outcome: str, reason: str | None = None, process: str = "a") -> ReceivedSpan:
+    values = {"gen_ai.operation.name": "chat", "llm_cache.prompt.outcome": outcome}
+    if reason is not None:
+        values["llm_cache.prompt.reason"] = reason
+    return span("chat", attributes=values, resource={"service.instance.id": process})
+
+
+def prompt_requests(*spans: ReceivedSpan, points: tuple[Point, ...] = ()) -> dict[tuple, float]:
+    metrics = Watched(spans, ReceivedMetrics(points)).metrics
+    name, labels = (
+        "llm_cache.prompt.requests",
+        ("llm_cache.prompt.outcome", "llm_cache.prompt.reason"),
+    )
+    return {
+        values: metrics.total(name, dict(zip(labels, values, strict=True)))
+        for values in metrics.values(name, *labels)
+    }
+
+
+def test_prompt_caches_are_counted_from_spans_of_inferences() -> None:
+    spans = chat("read"), chat("miss", "prefix_changed"), chat("read"), chat("miss", "first_seen")
+    expected = {("read", None): 2, ("miss", "prefix_changed"): 1, ("miss", "first_seen"): 1}
+    assert prompt_requests(*spans, call("hit", "a")) == expected
+    # Beside another instrumentation, whose span the inference is, the call has it.
+    beside = {"llm_cache.outcome": "miss", "llm_cache.prompt.outcome": "read"}
+    assert prompt_requests(span("create", attributes=beside)) == {("read", None): 1}
+    labels = {"llm_cache.prompt.outcome": "miss"}
+    resource = {"service.instance.id": "a"}
+    sent = Point("llm_cache.prompt.requests", "", labels, resource, OURS, 1, 2, 5)
+    counted = prompt_requests(*spans, chat("miss", process="b"), points=(sent,))
+    assert counted == {("miss", None): 6}
 
 
 def test_gauges_of_silent_processes_are_left_out() -> None:

@@ -41,15 +41,12 @@ _disturbed = False
 _depth = 0
 
 
-def lock() -> threading.Lock:
-    """A lock that is free in every child, whatever another thread held when it was forked."""
-    made = threading.Lock()
-    _locks.add(made)
-    return made
+def lock() -> Any:
+    """A lock that is free in every child, whatever another thread held when it was forked.
 
-
-def rlock() -> Any:
-    """`lock`, for a thread to take again while it holds it."""
+    A thread may take it again while it holds it: a signal's handler, or a finalizer, may call what it has
+    interrupted.
+    """
     made = threading.RLock()
     _locks.add(made)
     return made
@@ -60,7 +57,7 @@ def pause_for_forks(pausing: Pausing) -> None:
     _pausing.add(pausing)
 
 
-_forking = rlock()
+_forking = lock()
 
 
 def _pause() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_lock = forks.rlock()  # a finalizer may call uninstrument() while instrument() runs
+_lock = forks.lock()  # a finalizer may call uninstrument() while instrument() runs
 
 _of_all: dict[str, Any] = {}
 """What `LLMCacheInstrumentor` was told, while it observes: it holds where `instrument` is told nothing."""
@@ -233,7 +233,7 @@ class _Reporters:
     """One reporter for each set of providers and settings, so that clients share what it knows."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         # Weak, for the clients hold theirs: providers that nobody uses any more are let go.
         self._made: WeakValueDictionary[tuple[object, ...], Reporter] = WeakValueDictionary()
 

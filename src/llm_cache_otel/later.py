@@ -25,7 +25,7 @@ class Later:
     """A thread that does what is put, in order. It is started by `ready`, never by a finalizer."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self._queue: SimpleQueue[Work] = SimpleQueue()
         self._generation: int | None = None
         self._at_exit: list[Work] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from opentelemetry.metrics import MeterProvider
@@ -23,9 +23,14 @@ from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Scope, Verdic
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.bills import Bills
+from llm_cache_otel.interpret.miss_reason import CacheHistory, histories
 from llm_cache_otel.interpret.outcome import outcome_of
+from llm_cache_otel.interpret.patterns import Patterns
 from llm_cache_otel.interpret.price_table import import_beforehand
 from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prompt_cache import PromptCaches
+from llm_cache_otel.interpret.prompt_rules import PromptRules
+from llm_cache_otel.interpret.sent_prompts import sent_prompts
 from llm_cache_otel.later import later
 from llm_cache_otel.settings import Settings
 
@@ -47,6 +52,9 @@ class Reporter:
         import_beforehand()
         prices = Prices(settings.prices, settings.model_aliases, PriceTable(settings.price_table))
         self._bills = Bills(prices, self._dropped_count)
+        rules = PromptRules(settings.prompt_minimums, settings.prompt_retentions)
+        self._prompt_caches = PromptCaches(rules, sent_prompts)
+        self._patterns = Patterns()
         self._once = Once()
 
     def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
@@ -108,6 +116,11 @@ class Reporter:
     def knows(self, digest: str, response_id: str | None) -> bool:
         return self._bills.knows(digest, response_id)
 
+    def history_of(
+        self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
+    ) -> CacheHistory:
+        return histories.of(cache, place, honours_ttl)
+
     def watch_size(
         self,
         cache: weakref.ref[object],
@@ -145,6 +158,9 @@ class Reporter:
         with self.guard("bills"):
             bills = self._bills.of_attempts(call)
             verdict = replace(verdict, bills=bills)
+            with self.guard("prompt cache"):
+                prompts = self._prompt_caches.of_attempts(call, bills)
+                verdict = replace(verdict, prompts=prompts)
             stored = self._bills.saved_by(call, outcome, bills)
             self._tell_of_missing_prices()
             if stored is not None:
@@ -168,9 +184,9 @@ class Reporter:
         self.route.signals().metrics.count_error("usage", f"impossible {name}")
 
     def _advise(self, call: CallFacts, verdict: Verdict) -> None:
-        advice = advice_for(call, verdict)
-        if advice is not None:
-            self._once.warn(advice.cause, advice.text)
+        for advice in (advice_for(call, verdict), *self._patterns.advice_for(call, verdict)):
+            if advice is not None:
+                self._once.warn(advice.cause, advice.text)
 
     def _report_error(self, where: str, error: Exception) -> None:
         kind = type(error)

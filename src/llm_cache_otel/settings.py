@@ -16,6 +16,7 @@ from llm_cache_otel.interpret.prices import PriceTable
 from llm_cache_otel.interpret.rates import Rates
 
 _PREFIX = "LLM_CACHE_OTEL_"
+_MOST = 10**9
 _T = TypeVar("_T")
 
 _process_salt = secrets.token_hex(16)
@@ -82,6 +83,28 @@ def _checked_aliases(value: Any) -> Mapping[str, str]:
     return dict(aliases)
 
 
+def _checked_minimums(value: Any) -> Mapping[str, int]:
+    minimums = _by_model(value, '{"my-model": 1024}')
+    for name, tokens in minimums.items():
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= _MOST:
+            raise ValueError(f"must have a number of tokens for {name!r}, not {_shown(tokens)}")
+    return dict(minimums)
+
+
+def _checked_retentions(value: Any) -> Mapping[str, float]:
+    retentions = _by_model(value, '{"my-model": 300}')
+    for name, seconds in retentions.items():
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not 0 <= seconds <= _MOST:
+            raise ValueError(f"must have a number of seconds for {name!r}, not {_shown(seconds)}")
+    return dict(retentions)
+
+
+def _shown(value: Any) -> str:
+    """An int of thousands of digits can't be written."""
+    return "so many" if isinstance(value, int) and abs(value) > _MOST else f"{value!r:.40}"
+
+
 def _by_model(value: Any, example: str) -> Mapping[str, Any]:
     """A mapping, or the JSON of one."""
     if isinstance(value, str):
@@ -121,6 +144,11 @@ class Settings:
         price_table: `"bundled"`, the default: the prices that came with the package genai-prices, without
             any network. `"updated"`: from GitHub, every hour, by genai-prices' own thread. `"off"`: none
             but those in `prices`, and without these no dollars at all (`LLM_CACHE_OTEL_PRICE_TABLE`).
+        prompt_minimums: from how many tokens on the provider caches prompts of a model, where the table in
+            `llm_cache_otel.interpret.prompt_rules` does not have it, or not right: `{"my-model": 1024}`
+            (`LLM_CACHE_OTEL_PROMPT_MINIMUMS`, in JSON).
+        prompt_retentions: for how many seconds it keeps what nobody reads, unless a request asks for more,
+            likewise: `{"my-model": 300}` (`LLM_CACHE_OTEL_PROMPT_RETENTIONS`, in JSON).
 
     Raises:
         ValueError: an argument is out of range. A bad environment value warns and is ignored.
@@ -132,6 +160,8 @@ class Settings:
     prices: Mapping[str, Rates] = field(default_factory=dict, hash=False)
     model_aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     price_table: str = ""
+    prompt_minimums: Mapping[str, int] = field(default_factory=dict, hash=False)
+    prompt_retentions: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __init__(
         self,
@@ -142,6 +172,8 @@ class Settings:
         prices: Mapping[str, Rates] | None = None,
         model_aliases: Mapping[str, str] | None = None,
         price_table: str | None = None,
+        prompt_minimums: Mapping[str, int] | None = None,
+        prompt_retentions: Mapping[str, float] | None = None,
     ) -> None:
         environment = os.environ
         self._set("digest_salt", digest_salt, _checked_salt, _process_salt, environment)
@@ -156,6 +188,8 @@ class Settings:
         self._set("prices", prices, _checked_prices, {}, environment)
         self._set("model_aliases", model_aliases, _checked_aliases, {}, environment)
         self._set("price_table", price_table, _checked_table, PriceTable.BUNDLED, environment)
+        self._set("prompt_minimums", prompt_minimums, _checked_minimums, {}, environment)
+        self._set("prompt_retentions", prompt_retentions, _checked_retentions, {}, environment)
 
     def _set(
         self,

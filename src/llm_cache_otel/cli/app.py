@@ -64,7 +64,12 @@ def llm_cache_otel(
 def demo(
     calls: Annotated[
         int,
-        typer.Option(metavar="INTEGER", min=10, max=100_000, help="How many calls to make."),
+        typer.Option(
+            metavar="INTEGER",
+            min=10,
+            max=100_000,
+            help="How many calls to make, before those that show why calls miss.",
+        ),
     ] = 300,
 ) -> None:
     """Make cached calls of a simulated provider, and show what telemetry arrives.

@@ -12,6 +12,7 @@ from rich.console import Console
 from llm_cache_otel.cli import demo_report
 from llm_cache_otel.cli.demo_report import Done, agree, checks_of, miss_and_hit
 from llm_cache_otel.cli.demo_stages import StageFailed, run_stages, stages_of
+from llm_cache_otel.cli.demo_why import Explanation, explanations
 from llm_cache_otel.cli.destination import Destination, receiver_environment
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
@@ -32,28 +33,33 @@ def run_demo(calls: int) -> int:
     try:
         if destination is None:
             return _to_own_receiver(calls, console)
-        _make(calls, destination.environment(os.environ), console)
+        done = _make(calls, destination.environment(os.environ), console)
     except StageFailed as failure:
         demo_report.show_failure(console, failure, destination)
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted.")
         return _INTERRUPTED
-    demo_report.show_where_to_look(console, destination)
+    demo_report.show_where_to_look(console, destination, done.advice)
     return 0
 
 
 def _to_own_receiver(calls: int, console: Console) -> int:
     with OtlpReceiver() as receiver:
         done = _make(calls, receiver_environment(os.environ, receiver.grpc_endpoint), console)
+
+        def explained() -> list[Explanation]:
+            return explanations(receiver.spans, receiver.metrics(), done.advice)
+
         arrived = receiver.wait_for(
             lambda: (
                 agree(checks_of(done, receiver.metrics()))
+                and all(each.is_as_staged for each in explained())
                 and miss_and_hit(receiver.spans) is not None
             ),
             _ARRIVAL_TIMEOUT,
         )
-    demo_report.show_received(console, receiver.spans, receiver.metrics())
+    demo_report.show_received(console, receiver.spans, receiver.metrics(), explained())
     demo_report.show_checks(console, checks_of(done, receiver.metrics()))
     if not arrived:
         return 1
@@ -75,7 +81,8 @@ def _make(calls: int, environment: Mapping[str, str], console: Console) -> Done:
         made = run_stages(stages, environment, console)
         ledger = provider.ledger
         tokens = sum(ledger.tokens.values(), Counter())
-        return Done(made, ledger.requests, cues.count(_UNUSABLE_ANSWER), tokens)
+        retries = cues.count(_UNUSABLE_ANSWER)
+        return Done(made.calls, ledger.requests, retries, tokens, made.advice)
 
 
 def _cue(request: int) -> Cue:

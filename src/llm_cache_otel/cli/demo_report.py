@@ -12,6 +12,13 @@ from rich.padding import Padding
 from rich.table import Table
 
 from llm_cache_otel.cli.demo_stages import StageFailed
+from llm_cache_otel.cli.demo_why import (
+    Advice,
+    Explanation,
+    received_view,
+    sent_view,
+    without_troubles,
+)
 from llm_cache_otel.cli.demo_worker import NOT_DELIVERED
 from llm_cache_otel.cli.destination import SERVICE_NAME, Destination
 from llm_cache_otel.cli.received import ReceivedMetrics, ReceivedSpan
@@ -22,6 +29,7 @@ from llm_cache_otel.facts import Outcome
 _MOST_ERROR_LINES = 10
 _SPANS_OF_MISS = 4  # create, its lookup, one attempt and its store
 _SPANS_OF_HIT = 2
+_WHY = "Why calls missed"
 _IN_PROMETHEUS = f"{names.REQUESTS.replace('.', '_')}_total"
 
 
@@ -31,12 +39,14 @@ class Done:
 
     `calls` were made, `requests` reached the provider, and `retries` of these were made because an
     answer could not be used. `tokens` are what the provider would charge for, as its `Ledger` has them.
+    `advice` is what was logged.
     """
 
     calls: int
     requests: int
     retries: int
     tokens: Mapping[str, int]
+    advice: Advice
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,12 @@ def introduce(console: Console, destination: Destination | None) -> None:
 
 
 def show_received(
-    console: Console, spans: Sequence[ReceivedSpan], metrics: ReceivedMetrics
+    console: Console,
+    spans: Sequence[ReceivedSpan],
+    metrics: ReceivedMetrics,
+    explained: Sequence[Explanation],
 ) -> None:
-    """A miss and the hit that it led to, and all metrics."""
+    """A miss and the hit that it led to, metrics, and why the calls of the troubles missed."""
     console.print()
     pair = miss_and_hit(spans)
     if pair is None:
@@ -91,7 +104,16 @@ def show_received(
     else:
         _section(console, "A miss", trace_view(pair[0]))
         _section(console, "The same request again, a hit", trace_view(pair[1]))
-    _section(console, "All calls", metrics_view(metrics))
+    _section(
+        console, "All calls of the first three processes", metrics_view(without_troubles(metrics))
+    )
+    _section(console, _WHY, received_view(explained))
+    for each in explained:
+        if not each.is_as_staged:
+            console.print(
+                f"[bold red]What was received and logged does not tell that this was the cause:[/] "
+                f"{each.trouble.title}."
+            )
 
 
 def miss_and_hit(
@@ -132,7 +154,7 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
             )
 
 
-def show_where_to_look(console: Console, destination: Destination) -> None:
+def show_where_to_look(console: Console, destination: Destination, advice: Advice) -> None:
     """What was sent to the user's own endpoints, and how to find it there."""
     console.print()
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -143,6 +165,7 @@ def show_where_to_look(console: Console, destination: Destination) -> None:
         found = escape(endpoint) if endpoint else "not sent, as your OTEL_* variables have it"
         table.add_row(signal, found, what if endpoint else "")
     _section(console, f"Sent, with service.name = {SERVICE_NAME}. What to look for:", table)
+    _section(console, f"{_WHY}, and what to look for", sent_view(advice))
 
 
 def show_failure(console: Console, failure: StageFailed, destination: Destination | None) -> None:

@@ -1,7 +1,8 @@
 """One process of the demo, and what a user's program looks like: a cached client, instrumented.
 
 Run as `python -m llm_cache_otel.cli.demo_worker`, it writes a line `call` for every call that it
-has made, and exits with `NOT_DELIVERED` if not all of its telemetry could be sent.
+has made, at its end a line `advice …` for each that llm-cache-otel has logged, and exits with
+`NOT_DELIVERED` if not all of its telemetry could be sent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from logging.handlers import QueueHandler
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,13 +18,14 @@ from typing import Annotated
 
 import instructor
 import typer
-from instructor.cache import AutoCache, DiskCache
+from instructor.cache import AutoCache, BaseCache, DiskCache
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field
 
 from llm_cache_otel import flush, instrument
 
 CALL = "call"
+ADVICE = "advice"
 NOT_DELIVERED = 3
 MODEL = "openai/gpt-4.1-mini"
 
@@ -43,6 +45,17 @@ _GUIDE = (
 )
 """Longer than the 1,024 tokens from which on OpenAI caches what prompts begin with."""
 
+_PRODUCTS = (
+    *("kettle", "toaster", "desk lamp", "rice cooker", "fan heater", "hand mixer", "radio"),
+    *("coffee mill", "steam iron", "juicer"),
+)
+_OPINIONS = (
+    *("It arrived in time and works well", "The cord is too short for our kitchen"),
+    *("Broken when I opened the box", "My mother loves it", "Louder than the old one"),
+    *("Does what the manual says", "The switch sticks in the morning", "I would buy it again"),
+    *("It smelt of paint for a week", "Good value for the money"),
+)
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -54,40 +67,45 @@ class Review(BaseModel):
     summary: str
 
 
+BaseUrl = Annotated[str, typer.Option(help="Where the OpenAI API is.")]
+
+
 @app.command()
 def work(
-    base_url: Annotated[str, typer.Option(help="Where the OpenAI API is.")],
+    base_url: BaseUrl,
     calls: Annotated[int, typer.Option(help="How many calls to make.")],
     prompts: Annotated[int, typer.Option(help="How many different prompts they have.")],
     streamed: Annotated[int, typer.Option(help="How many streamed calls to make as well.")] = 0,
     disk: Annotated[Path | None, typer.Option(help="Cache there, not in memory.")] = None,
 ) -> None:
     """Make the calls."""
-    log = _log_of_deliveries()
     client = instrument(_client(base_url, disk))
-    for prompt in _prompts(calls, prompts):
-        client.create(response_model=Review, messages=_messages(prompt))
-        print(CALL, flush=True)
-    for prompt in range(streamed):
-        # Of a stream, OpenAI reports the tokens where it is asked to.
-        asked = {"include_usage": True}
-        for _ in client.create_partial(
-            response_model=Review, messages=_messages(prompt), stream_options=asked
-        ):
-            pass
+    tell(_calls(client, calls, prompts, streamed))
+
+
+def tell(calls: Iterable[object]) -> None:
+    """Make calls, and tell the demo of each, and at the end of what was logged."""
+    log = _log()
+    for _ in calls:
         print(CALL, flush=True)
     delivered = flush(_FLUSH_TIMEOUT)
+    while not log.empty():
+        record = log.get()
+        if "deliver" not in record.msg:
+            print(ADVICE, record.getMessage(), flush=True)
+        elif not delivered:
+            print(record.getMessage(), file=sys.stderr)
     if not delivered:
-        while not log.empty():
-            print(log.get().getMessage(), file=sys.stderr)
         raise typer.Exit(NOT_DELIVERED)
+
+
+def client_with(cache: BaseCache, base_url: str) -> instructor.Instructor:
+    return instructor.from_provider(MODEL, cache=cache, base_url=base_url, api_key="simulated")
 
 
 def _client(base_url: str, disk: Path | None) -> instructor.Instructor:
     if disk is None:
-        return instructor.from_provider(
-            MODEL, cache=AutoCache(), base_url=base_url, api_key="simulated"
-        )
+        return client_with(AutoCache(), base_url)
     return instructor.from_provider(
         MODEL,
         cache=DiskCache(str(disk)),
@@ -96,6 +114,21 @@ def _client(base_url: str, disk: Path | None) -> instructor.Instructor:
         base_url=base_url,
         api_key="simulated",
     )
+
+
+def _calls(
+    client: instructor.Instructor, calls: int, prompts: int, streamed: int
+) -> Iterator[object]:
+    for prompt in _prompts(calls, prompts):
+        yield client.create(response_model=Review, messages=messages(prompt))
+    for prompt in range(streamed):
+        # Of a stream, OpenAI reports the tokens where it is asked to.
+        asked = {"include_usage": True}
+        yield list(
+            client.create_partial(
+                response_model=Review, messages=messages(prompt), stream_options=asked
+            )
+        )
 
 
 def _prompts(calls: int, prompts: int) -> Iterator[int]:
@@ -110,19 +143,21 @@ def _prompts(calls: int, prompts: int) -> Iterator[int]:
             yield rng.randrange(seen)
 
 
-def _messages(prompt: int) -> list[ChatCompletionMessageParam]:
+def messages(prompt: int, before_guide: str = "") -> list[ChatCompletionMessageParam]:
+    """One of a hundred: no two reviews are nearly alike."""
+    product = _PRODUCTS[prompt % len(_PRODUCTS)]
+    opinion = _OPINIONS[prompt // len(_PRODUCTS) % len(_OPINIONS)]
     return [
-        {"role": "system", "content": _GUIDE},
-        {"role": "user", "content": f"Review number {prompt}: it arrived in time and works well."},
+        {"role": "system", "content": before_guide + _GUIDE},
+        {"role": "user", "content": f"A {product}. {opinion}."},
     ]
 
 
-def _log_of_deliveries() -> SimpleQueue[logging.LogRecord]:
-    """What is said from now on of what can't be delivered; nothing is logged on stderr."""
+def _log() -> SimpleQueue[logging.LogRecord]:
+    """What llm-cache-otel warns of from now on; nothing is logged on stderr."""
     records: SimpleQueue[logging.LogRecord] = SimpleQueue()
     handler = QueueHandler(records)
     handler.setLevel(logging.WARNING)
-    handler.addFilter(lambda record: "deliver" in record.msg)
     logging.getLogger("llm_cache_otel").addHandler(handler)
     return records
 

@@ -67,7 +67,8 @@ def receiver_environment(environment: Mapping[str, str], endpoint: str) -> dict[
         **{
             name: value
             for name, value in environment.items()
-            if not name.startswith("OTEL_") and not name.lower().endswith("_proxy")
+            if not name.startswith(("OTEL_", "LLM_CACHE_OTEL_"))
+            and not name.lower().endswith("_proxy")
         },
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",

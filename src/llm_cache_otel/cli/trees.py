@@ -14,10 +14,11 @@ from rich.tree import Tree
 from llm_cache_otel.cli.received import ReceivedSpan
 from llm_cache_otel.cli.wording import dollars, duration, plain
 from llm_cache_otel.emit import names
-from llm_cache_otel.facts import Outcome
+from llm_cache_otel.facts import Outcome, PromptOutcome
 
 OUTCOME_STYLES: Mapping[str, str] = {
     Outcome.HIT.value: "green",
+    PromptOutcome.READ.value: "green",
     Outcome.MISS.value: "yellow",
     Outcome.ERROR.value: "red",
 }
@@ -28,8 +29,13 @@ _GUIDE = 4
 _LONGEST_NAME = 40
 """Columns; what is longer is cut off, to leave room for attributes."""
 
+_DIVERGENCE = (
+    *(names.DIVERGENCE_PART, names.DIVERGENCE_MESSAGE),
+    *(names.DIVERGENCE_OFFSET, names.DIVERGENCE_BLOCK),
+)
 _SHOWN = (
-    *(names.OUTCOME, names.REASON, names.BYPASS_PART, names.ERROR_TYPE, names.PARSE_ERROR_TYPE),
+    *(names.OUTCOME, names.REASON, names.PROMPT_OUTCOME, names.PROMPT_REASON, *_DIVERGENCE),
+    *(names.PROMPT_EXPECTED, names.BYPASS_PART, names.ERROR_TYPE, names.PARSE_ERROR_TYPE),
     *(names.HIT, names.BACKEND, names.NAME, names.KEY_DURATION, names.ENTRY_SIZE, names.TTL),
     *(names.ATTEMPTS, names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
     *(names.GEN_AI_USAGE_INPUT, names.GEN_AI_USAGE_CACHE_READ, names.GEN_AI_USAGE_CACHE_WRITE),
@@ -97,7 +103,12 @@ def _attributes(span: ReceivedSpan, said_below: Sequence[ReceivedSpan]) -> Text:
     parts: list[Text] = []
     for name in _SHOWN:
         value = span.attributes.get(name)
-        if value is None or any(child.attributes.get(name) == value for child in said_below):
+        if value is None:
+            continue
+        # What differs for one cache says nothing of the other, though it may be the same.
+        if name not in _DIVERGENCE and any(
+            child.attributes.get(name) == value for child in said_below
+        ):
             continue
         label = name.removeprefix("llm_cache.").removeprefix("gen_ai.").removeprefix("usage.")
         written = _written(name, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -14,7 +14,7 @@ from llm_cache_otel.cli.received import Attributes, Histogram, ReceivedMetrics, 
 from llm_cache_otel.cli.trees import OUTCOME_STYLES, trace_trees
 from llm_cache_otel.cli.wording import duration, plain
 from llm_cache_otel.emit import names
-from llm_cache_otel.facts import Outcome
+from llm_cache_otel.facts import Outcome, PromptOutcome
 
 ESTIMATED = "p50 and p95 are estimated from histogram buckets"
 
@@ -31,7 +31,7 @@ def trace_view(spans: Sequence[ReceivedSpan]) -> RenderableType:
 
 
 def metrics_view(metrics: ReceivedMetrics, caption: str | None = ESTIMATED) -> RenderableType:
-    """Requests by cache and outcome, how long each part of them took, and totals."""
+    """What either cache did, how long each part of the requests took, and totals."""
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -46,6 +46,9 @@ def metrics_view(metrics: ReceivedMetrics, caption: str | None = ESTIMATED) -> R
         _add_cache(table, metrics, *cache)
     table.add_row("all requests", f"{metrics.total(names.REQUESTS):,}", hit_rate(metrics))
     table.add_section()
+    if metrics.matching(names.PROMPT_REQUESTS):
+        _add_prompt_caches(table, metrics)
+        table.add_section()
     for label, histogram in _parts(metrics):
         table.add_row(label, f"{histogram.count:,}", "", *_spread(histogram))
     return Group(table, "", _totals(metrics))
@@ -68,12 +71,36 @@ def _add_cache(
             *_spread(metrics.histogram(names.REQUEST_DURATION, where)),
         )
         rate = ""
-        for (reason,) in metrics.values(names.REQUESTS, names.REASON, where=where):
-            if reason is not None:
-                count = metrics.total(names.REQUESTS, {**where, names.REASON: reason})
-                table.add_row(
-                    Text(f"  {plain(reason)}", style="dim"), Text(f"{count:,}", style="dim")
-                )
+        _add_reasons(table, by_reason(metrics, names.REQUESTS, names.REASON, where))
+
+
+def _add_prompt_caches(table: Table, metrics: ReceivedMetrics) -> None:
+    for outcome in PromptOutcome:
+        where: Attributes = {names.PROMPT_OUTCOME: outcome.value}
+        if not metrics.matching(names.PROMPT_REQUESTS, where):
+            continue
+        table.add_row(
+            Text.assemble("prompt cache  ", (outcome.value, OUTCOME_STYLES.get(outcome.value, ""))),
+            f"{metrics.total(names.PROMPT_REQUESTS, where):,}",
+        )
+        _add_reasons(table, by_reason(metrics, names.PROMPT_REQUESTS, names.PROMPT_REASON, where))
+
+
+def _add_reasons(table: Table, counts: Mapping[str, float]) -> None:
+    for reason, count in counts.items():
+        table.add_row(Text(f"  {reason}", style="dim"), Text(f"{count:,}", style="dim"))
+
+
+def by_reason(
+    metrics: ReceivedMetrics, metric: str, attribute: str, where: Attributes
+) -> Mapping[str, float]:
+    """A counter's totals by reason, the largest first; without what has none."""
+    counts = {
+        plain(reason): metrics.total(metric, {**where, attribute: reason})
+        for (reason,) in metrics.values(metric, attribute, where=where)
+        if reason is not None
+    }
+    return dict(sorted(counts.items(), key=lambda counted: -counted[1]))
 
 
 def hit_rate(metrics: ReceivedMetrics, where: Attributes | None = None) -> str:

@@ -32,11 +32,12 @@ _BY = {
     names.WRITE_PREMIUM_COST: (),
     names.GEN_AI_INPUT_TOKENS: (),
     names.GEN_AI_CACHE_READ_TOKENS: (),
+    names.PROMPT_REQUESTS: (names.PROMPT_OUTCOME, names.PROMPT_REASON),
 }
 """The metrics that spans have the measurements of as well, and the attributes to tell by."""
 
 _COUNTERS = (
-    *(names.REQUESTS, names.SAVED_DURATION),
+    *(names.REQUESTS, names.PROMPT_REQUESTS, names.SAVED_DURATION),
     *(names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
     *(names.GEN_AI_INPUT_TOKENS, names.GEN_AI_CACHE_READ_TOKENS),
 )
@@ -139,6 +140,9 @@ def _points(spans: Sequence[ReceivedSpan]) -> Iterator[Point]:
 
 
 def _measurements(span: ReceivedSpan) -> Iterator[tuple[str, float]]:
+    # Of an inference, or of the call where another instrumentation's span tells the inference.
+    if names.PROMPT_OUTCOME in span.attributes:
+        yield names.PROMPT_REQUESTS, 1
     if names.OUTCOME in span.attributes:
         yield names.REQUESTS, 1
         yield names.REQUEST_DURATION, span.seconds

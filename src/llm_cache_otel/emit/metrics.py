@@ -20,6 +20,7 @@ from llm_cache_otel.facts import (
     Bill,
     CallFacts,
     Neighbour,
+    PromptFinding,
     Scope,
     Verdict,
 )
@@ -80,6 +81,11 @@ class Metrics:
             "GenAI operation duration.",
             explicit_bucket_boundaries_advisory=GEN_AI_BOUNDARIES,
         )
+        self._prompt_requests = meter.create_counter(
+            names.PROMPT_REQUESTS,
+            "{request}",
+            "Answers of providers, by what their prompt cache did.",
+        )
         self._bills = BillMetrics(meter)
         self._errors = meter.create_counter(
             names.INSTRUMENTATION_ERRORS, "{error}", "Errors of llm-cache-otel itself, swallowed."
@@ -131,9 +137,12 @@ class Metrics:
             self.record_backend(call.lookup.get, context)
         if call.store is not None and call.store.set is not None:
             self.record_backend(call.store.set, context)
-        bills = verdict.bills or (None,) * len(call.attempts)
-        for attempt, bill in zip(call.attempts, bills, strict=True):
+        unknown = (None,) * len(call.attempts)
+        bills, prompts = verdict.bills or unknown, verdict.prompts or unknown
+        for attempt, bill, prompt in zip(call.attempts, bills, prompts, strict=True):
             self._record_attempt(attempt, bill)
+            if prompt is not None:
+                self._record_prompt(prompt, owner, _context(attempt.scope))
             if bill is not None:
                 self._bills.record_attempt(bill, owner, _context(attempt.scope))
 
@@ -168,6 +177,12 @@ class Metrics:
             self._bills.record_tokens(bill.usage, labels, context)
         labels.update(self._labels({names.ERROR_TYPE: attempt.error_type}))
         self._operation_duration.record(attempt.interval.seconds, labels, context)
+
+    def _record_prompt(self, found: PromptFinding, whose: Labels, context: Context | None) -> None:
+        labels = {**whose, names.PROMPT_OUTCOME: found.outcome.value}
+        if found.reason is not None:
+            labels[names.PROMPT_REASON] = found.reason.value
+        self._prompt_requests.add(1, labels, context)
 
     def count_error(self, where: str, error_type: str) -> None:
         """Count an error of our own; leans on nothing here that could be what failed."""

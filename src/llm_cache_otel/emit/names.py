@@ -42,6 +42,15 @@ BYPASS_PART: Final = "llm_cache.bypass.part"
 HIT: Final = "llm_cache.hit"
 ENTRY_SIZE: Final = "llm_cache.entry.size"
 OPERATION: Final = "llm_cache.operation"
+DIVERGENCE_PART: Final = "llm_cache.divergence.part"
+DIVERGENCE_MESSAGE: Final = "llm_cache.divergence.message"
+DIVERGENCE_OFFSET: Final = "llm_cache.divergence.offset"
+DIVERGENCE_BLOCK: Final = "llm_cache.divergence.block"
+
+# Attributes of the provider's prompt cache
+PROMPT_OUTCOME: Final = "llm_cache.prompt.outcome"
+PROMPT_REASON: Final = "llm_cache.prompt.reason"
+PROMPT_EXPECTED: Final = "llm_cache.prompt.expected_tokens"
 INSTRUMENTATION_WHERE: Final = "llm_cache.instrumentation.where"
 
 # Attributes of Instructor
@@ -77,6 +86,7 @@ ENTRIES: Final = "llm_cache.entries"
 CAPACITY: Final = "llm_cache.capacity"
 SCHEMA_INFO: Final = "llm_cache.schema.info"
 SAVED_TOKENS: Final = "llm_cache.saved.tokens"
+PROMPT_REQUESTS: Final = "llm_cache.prompt.requests"
 UNPRICED_REQUESTS: Final = "llm_cache.unpriced.requests"
 GEN_AI_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
 GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.output_tokens"

@@ -156,7 +156,7 @@ def _global_meter_provider() -> MeterProvider | None:
     return metrics_api._internal._METER_PROVIDER
 
 
-_resolving = forks.rlock()
+_resolving = forks.lock()
 # Whatever is said through a provider is said by one of these, for as long as somebody uses it.
 _all_spans: WeakValueDictionary[int, Spans] = WeakValueDictionary()
 _all_metrics: WeakValueDictionary[int, Metrics] = WeakValueDictionary()

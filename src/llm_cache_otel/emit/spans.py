@@ -28,6 +28,7 @@ from llm_cache_otel.emit.bill_attributes import (
 )
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import InferenceSpans, is_told
+from llm_cache_otel.emit.miss_attributes import miss_attributes, prompt_attributes
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
@@ -39,6 +40,7 @@ from llm_cache_otel.facts import (
     LookupFacts,
     Neighbour,
     Opening,
+    PromptFinding,
     Scope,
     SpanRole,
     StoreFacts,
@@ -160,12 +162,17 @@ class Spans:
     def finish_call(self, call: CallFacts, verdict: Verdict | None) -> None:
         if call.lookup is not None:
             self._finish_lookup(call.lookup, call)
-        bills = (verdict.bills if verdict else ()) or (None,) * len(call.attempts)
-        for attempt, bill in zip(call.attempts, bills, strict=True):
-            self._finish_attempt(attempt, bill)
+        unknown = (None,) * len(call.attempts)
+        bills = (verdict.bills if verdict else ()) or unknown
+        prompts = (verdict.prompts if verdict else ()) or unknown
+        for attempt, bill, prompt in zip(call.attempts, bills, prompts, strict=True):
+            self._finish_attempt(attempt, bill, prompt)
         if call.store is not None:
             self._finish_store(call.store)
-        _finish(call.scope, call.interval, call.error_type, _call_attributes(call, verdict))
+        attributes = _call_attributes(call, verdict)
+        if call.attempts and _has_no_span(call.attempts[-1].scope):
+            attributes = prompt_attributes(prompts[-1]) | attributes
+        _finish(call.scope, call.interval, call.error_type, attributes)
 
     def _finish_lookup(self, lookup: LookupFacts, call: CallFacts) -> None:
         attributes: MaybeAttributes = {
@@ -185,7 +192,9 @@ class Spans:
         attributes = _backend_attributes(backend)
         _finish(backend.scope, backend.interval, backend.error_type, attributes)
 
-    def _finish_attempt(self, attempt: AttemptFacts, bill: Bill | None) -> None:
+    def _finish_attempt(
+        self, attempt: AttemptFacts, bill: Bill | None, prompt: PromptFinding | None
+    ) -> None:
         response = attempt.response
         attributes: MaybeAttributes = {
             names.GEN_AI_RESPONSE_MODEL: response.model,
@@ -195,19 +204,25 @@ class Spans:
         }
         if bill is not None:
             attributes |= usage_attributes(bill) | cost_attributes([bill])
+        attributes |= prompt_attributes(prompt)
         _finish(attempt.scope, attempt.interval, attempt.error_type, attributes)
 
 
 def _finish(
     scope: Scope | None, interval: Interval, error_type: str | None, attributes: MaybeAttributes
 ) -> None:
-    if not isinstance(scope, SpanScope) or scope.stepped_back:
+    if not isinstance(scope, SpanScope) or _has_no_span(scope):
         return
     scope.span.set_attributes(_present({**attributes, names.ERROR_TYPE: error_type}))
     if error_type is not None:
         # No description and no exception event: messages carry prompts and completions.
         scope.span.set_status(Status(StatusCode.ERROR))
     scope.span.end(interval.end_ns)
+
+
+def _has_no_span(scope: Scope | None) -> bool:
+    """Whether somebody else's tells it."""
+    return isinstance(scope, SpanScope) and scope.stepped_back
 
 
 def _present(attributes: MaybeAttributes) -> Attributes:
@@ -238,6 +253,7 @@ def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttribute
         names.NAMESPACE_SHARED: call.namespace_shared,
         names.SAVED_DURATION: verdict.saved_duration if verdict else None,
         **(call_attributes(verdict) if verdict else {}),
+        **(miss_attributes(call, verdict) if verdict else {}),
         names.ATTEMPTS: None if Inside.ATTEMPTS in call.unseen else len(call.attempts),
         names.GEN_AI_PROVIDER_NAME: call.provider,
         names.GEN_AI_REQUEST_MODEL: call.model,

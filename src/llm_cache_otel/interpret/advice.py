@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import assert_never
 
-from llm_cache_otel.facts import BypassReason, CallFacts, ErrorReason, Outcome, Verdict
+from llm_cache_otel.facts import BypassReason, CallFacts, ErrorReason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """`text`, to be told once for each `cause`."""
 
-    cause: tuple[str | None, ...]
+    cause: tuple[Hashable, ...]
     text: str
 
 
@@ -22,9 +23,10 @@ def advice_for(call: CallFacts, verdict: Verdict) -> Advice | None:
     Only names stand in it: a response model's, a class's, a request parameter's. Never a value.
     """
     reason = verdict.reason
-    if reason is None or isinstance(reason, ErrorReason):
-        return _entry_advice(call) if reason is ErrorReason.ENTRY_INVALID else None
-    assert verdict.outcome is Outcome.BYPASS
+    if reason is ErrorReason.ENTRY_INVALID:
+        return _entry_advice(call)
+    if not isinstance(reason, BypassReason):
+        return None
     part = call.key.unserializable_part if call.key is not None else None
     response_model = call.response_model if reason is BypassReason.NOT_A_MODEL else None
     cause = (reason, call.name, call.provider, call.backend, response_model, part)

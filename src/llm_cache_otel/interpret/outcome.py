@@ -18,7 +18,7 @@ from llm_cache_otel.facts import (
 
 
 def outcome_of(call: CallFacts) -> tuple[Outcome | None, Reason | None]:
-    """The outcome and, for `bypass` and `error`, its reason; no outcome where nothing tells it.
+    """The outcome and its reason, of which a hit has none; no outcome where nothing tells it.
 
     A `bypass` without a reason is a call that failed before its cache was asked: none of the
     closed reasons is its evidence, and `error.type` says what happened.
@@ -46,7 +46,9 @@ def _of_lookup(call: CallFacts, lookup: LookupFacts) -> tuple[Outcome, Reason | 
     if lookup.hit:
         return Outcome.HIT, None
     reason = _why_never_stored(call.answer)
-    return (Outcome.MISS, None) if reason is None else (Outcome.BYPASS, reason)
+    if reason is not None:
+        return Outcome.BYPASS, reason
+    return Outcome.MISS, None if call.miss is None else call.miss.reason
 
 
 def _without_lookup(call: CallFacts) -> tuple[Outcome | None, Reason | None]:

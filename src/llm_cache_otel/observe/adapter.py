@@ -1,8 +1,11 @@
-"""Cache adapters: what they are, how a `get` or `set` is timed, and observing one by itself."""
+"""Cache adapters: what they are, where they keep entries, and for how long."""
 
 from __future__ import annotations
 
+import dis
+import inspect
 import weakref
+from collections.abc import Hashable
 from typing import Any
 
 from llm_cache_otel.observe.instructor_api import AutoCache, BaseCache, DiskCache, auto_cache_size
@@ -44,3 +47,59 @@ def watch_size(reporter: Reporter, cache: Any, backend: str, name: str | None) -
     """
     if isinstance(cache, AutoCache):
         reporter.watch_size(weakref.ref(cache), auto_cache_size, backend, name)
+
+
+def place_of(cache: Any) -> Hashable | None:
+    """Where the entries are of a `DiskCache`, of which many may be made; `None` of any other cache."""
+    if type(cache) is not DiskCache:
+        return None
+    return "disk", cache._cache.directory
+
+
+def full_at(cache: Any) -> int | None:
+    """At how many entries a cache is full, if it is; known of an `AutoCache` only."""
+    if not _is_plain(cache, AutoCache):
+        return None
+    held, capacity = auto_cache_size(cache)
+    return capacity if held >= capacity else None
+
+
+def honours_ttl(cache: Any, depth: int = 3) -> bool | None:
+    """Whether entries go when their `ttl` has run out; `None` if that can't be told.
+
+    An `AutoCache` ignores it, and so does an adapter of the user's own whose `set` never reads it. One that
+    does, and keeps entries in Redis or diskcache, or in another adapter, does as they do.
+    """
+    if _is_plain(cache, AutoCache):
+        return False
+    if _is_plain(cache, DiskCache):
+        return True
+    reads = _reads_ttl(type(cache).set)
+    if reads is not True:
+        return reads
+    if backend_of(cache) in _CLIENT_LIBRARIES.values():
+        return True
+    inner = [held for held in vars(cache).values() if issubclass(type(held), BaseCache)]
+    return honours_ttl(inner[0], depth - 1) if len(inner) == 1 and depth else None
+
+
+def _is_plain(cache: Any, kind: Any) -> bool:
+    """Whether it gets and sets as this class does, under the keys that it is given."""
+    mine: Any = type(cache)
+    return isinstance(cache, kind) and mine.get is kind.get and mine.set is kind.set
+
+
+def _reads_ttl(function: Any) -> bool | None:
+    """Whether `set(self, key, value, ttl)` does anything with the last of these."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return None
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    name = "ttl" if "ttl" in names else next(iter(names[3:4]), None)
+    if name is None:
+        return False
+    return any(
+        step.opname.startswith("LOAD")
+        and (step.argval == name or (isinstance(step.argval, tuple) and name in step.argval))
+        for step in dis.get_instructions(code)
+    )

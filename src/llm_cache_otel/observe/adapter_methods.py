@@ -38,7 +38,7 @@ class AdapterMethods:
     """The observed adapters of this process, and the wrapped classes behind them. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self._observed: dict[int, ObservedAdapter] = {}
         self._undo: dict[Method, Callable[[], None]] = {}
 

@@ -15,11 +15,13 @@ from llm_cache_otel.facts import (
     Interval,
     Neighbour,
     Opening,
+    SentPrompt,
     SpanRole,
 )
 from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.neighbours import neighbours_of
+from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
 from llm_cache_otel.observe.step import Observing, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
 
@@ -43,6 +45,9 @@ class Attempt:
             self._request = sdk.inference_request(call.provider, client, request)
         with call.guard("neighbours"):
             neighbours = neighbours_of(client, function)
+        self._client = client
+        self._kwargs = request
+        self._prompt: SentPrompt | None = None
         self.is_streaming = False
         self._reported_all = False
         self._response = InferenceResponse()
@@ -97,7 +102,16 @@ class Attempt:
             self._error_type = None if error is None else error_type(error)
             if not self._reported_all:
                 self._response = replace(self._response, reported=None)
+            with self._call.guard("prompt"):
+                self._read_prompt()
             self._call.attempt_ended(error, dropped=dropped)
+
+    def _read_prompt(self) -> None:
+        """Once the answer is there, of which tokens are reported: nobody waits for it before."""
+        request, self._kwargs = self._kwargs, {}
+        if self._response.reported is not None:
+            space = self._call.reporter.digest(prompt_space(self._request, self._client, request))
+            self._prompt = sent_prompt(space, request)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:
         """What is known when the call ends; a stream still open then was given up with it."""
@@ -108,6 +122,7 @@ class Attempt:
             response=self._response,
             error_type=self._error_type,
             parse_error_type=self._parse_error_type,
+            prompt=self._prompt,
             scope=self._scope,
         )
 

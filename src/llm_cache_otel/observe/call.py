@@ -12,8 +12,10 @@ from llm_cache_otel.facts import (
     CacheGiven,
     CallFacts,
     Interval,
+    KeyedRequest,
     KeyFacts,
     LookupFacts,
+    Miss,
     Opening,
     SpanRole,
     StoreFacts,
@@ -23,7 +25,8 @@ from llm_cache_otel.observe.adapter_methods import adapter_methods
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
-from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
+from llm_cache_otel.observe.ports import CacheHistory, Reporter
 from llm_cache_otel.observe.step import Clock, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator
 
@@ -82,6 +85,11 @@ class Call:
         self.lookup: LookupFacts | None = None
         self.attempts: list[Attempt] = []
         self.store: StoreFacts | None = None
+        self.history: CacheHistory | None = None
+        self.miss: Miss | None = None
+        self._missed: str | None = None
+        self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
+        self._key_arguments: Mapping[str, Any] = {}
         self._read_cache(kwargs)
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
         self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
@@ -188,8 +196,26 @@ class Call:
             unserializable_part=part,
         )
         request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
+        self._key_arguments = arguments
         self.learn(arguments.get("provider"), arguments.get("mode"), request)
         self.prepared(arguments.get("response_model"))
+
+    def looked_up(self, key: str, got: Interval, *, is_hit: bool) -> None:
+        """Note what was found under a key, and of a miss why, before another call can ask the same."""
+        cache = self._kwargs["cache"]
+        self.history = self.reporter.history_of(
+            cache, adapter.place_of(cache), lambda: adapter.honours_ttl(cache)
+        )
+        if is_hit:
+            self.history.hit(key, got)
+        elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):
+            self._missed = key
+            self.miss = self.history.missed(
+                key, got, self._keyed_request, capacity=adapter.full_at(cache)
+            )
+
+    def _keyed_request(self) -> KeyedRequest | None:
+        return keyed_request(self._key_arguments, self._kwargs) if self._key_arguments else None
 
     def prepared(self, model: Any) -> None:
         """Note the model that Instructor made of what it was asked for."""
@@ -200,6 +226,10 @@ class Call:
         if not self._unfinished.acquire(blocking=False):
             return
         end_ns = self.clock.now()
+        self._kwargs = self._key_arguments = {}
+        if self._missed is not None and self.history is not None:
+            with self.guard("history"):
+                self.history.ended(self._missed)
         attempts, self.attempts = self.attempts, []  # no cycle: a finished call is freed at once
         self.reporter.finished(
             CallFacts(
@@ -214,9 +244,11 @@ class Call:
                 schema_digest=self.schema_digest,
                 backend=self.backend,
                 ttl=self.ttl,
+                honours_ttl=None if self.history is None else self.history.honours_ttl,
                 namespace_shared=self.namespace_shared,
                 key=self.key,
                 lookup=self.lookup,
+                miss=self.miss,
                 attempts=tuple(attempt.facts(end_ns) for attempt in attempts),
                 store=self.store,
                 error_type=None if error is None else error_type(error),

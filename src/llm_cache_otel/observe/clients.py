@@ -50,7 +50,7 @@ class ObservedClients:
     """The observed clients of this process. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self._known: dict[int, _Known] = {}
         self._all: Reporter | None = None
         self._create = _Create(self)

@@ -26,7 +26,7 @@ class EveryClient:
     """
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self._undo: ExitStack | None = None
 
     def open(self, reporter: Reporter) -> None:
@@ -59,7 +59,7 @@ class _Patches:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self._functions = Watch(reporter, None, given=False)
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self._clients: dict[int, tuple[weakref.ref[Any], Watch]] = {}
 
     def patch(

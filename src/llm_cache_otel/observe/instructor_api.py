@@ -39,6 +39,7 @@ __all__ = [
     "ParallelBase",
     "PartialBase",
     "auto_cache_size",
+    "changes_messages",
     "ignores_other_caches",
     "is_patched_create",
     "is_somebody_elses",
@@ -171,6 +172,9 @@ CREATE = "create_fn"
 
 keys_have_namespaces = KEY is not None and KEY[1] == "make_request_cache_key"
 """Since 1.17. Before, whoever asks the same of a cache gets the same entry, whichever client it asks."""
+
+changes_messages = not keys_have_namespaces
+"""In JSON modes, before 1.17: the schema is written into the caller's own messages."""
 
 ignores_other_caches = (
     _is_there(BaseCache) and RETRY_SYNC is not None and RETRY_SYNC[1] == "retry_sync_v2"

@@ -63,7 +63,8 @@ class _CacheStep:
 class Lookup(_CacheStep):
     """From the start of the key function to the model read back from the entry."""
 
-    def __init__(self, call: Call, response_model: Any = None) -> None:
+    def __init__(self, call: Call, key: Any = None, response_model: Any = None) -> None:
+        self._key = key
         start_ns = call.clock.now() if call.key is None else call.key.interval.start_ns
         if call.key is None:  # where the key function is not seen, which is told the same
             call.prepared(response_model)
@@ -80,6 +81,9 @@ class Lookup(_CacheStep):
         if found is not None:
             with self._call.guard("stored response"):
                 stored = self._stored_with(found)
+        if error is None:
+            with self._call.guard("history"):
+                self._note(is_hit=found is not None)
         self._call.lookup = LookupFacts(
             interval=Interval(self._start_ns, self._end_ns),
             hit=found is not None,
@@ -88,6 +92,11 @@ class Lookup(_CacheStep):
             error_type=None if error is None else error_type(error),
             scope=self._scope,
         )
+
+    def _note(self, *, is_hit: bool) -> None:
+        if isinstance(self._key, str) and self._backend is not None:
+            got = self._call.clock.of_process(self._backend.interval)
+            self._call.looked_up(self._key, got, is_hit=is_hit)
 
     def _stored_with(self, found: Any) -> InferenceResponse | None:
         """What an entry keeps of its response, unless what it took is known: a hit should cost little."""
@@ -102,7 +111,8 @@ class Lookup(_CacheStep):
 class Store(_CacheStep):
     """The model written as JSON, and `set`."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, key: Any = None) -> None:
+        self._key = key
         super().__init__(call, SpanRole.STORE, call.clock.now())
 
     def failed(self, error: BaseException) -> None:
@@ -112,9 +122,18 @@ class Store(_CacheStep):
         self._finish(None)
 
     def _finish(self, error: BaseException | None) -> None:
+        if error is None:
+            with self._call.guard("history"):
+                self._note()
         self._call.store = StoreFacts(
             interval=Interval(self._start_ns, self._end_ns),
             set=self._backend,
             error_type=None if error is None else error_type(error),
             scope=self._scope,
         )
+
+    def _note(self) -> None:
+        history, backend = self._call.history, self._backend
+        if history is not None and isinstance(self._key, str) and backend is not None:
+            during = self._call.clock.of_process(backend.interval)
+            history.stored(self._key, during, backend.ttl)

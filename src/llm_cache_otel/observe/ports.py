@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Scope
+from llm_cache_otel.facts import (
+    BackendFacts,
+    CallFacts,
+    Interval,
+    KeyedRequest,
+    Miss,
+    Opening,
+    Scope,
+)
 from llm_cache_otel.guard import Guard
 
 CacheSize = tuple[int, int]
 """Entries held and entries there is room for."""
+
+
+class CacheHistory(Protocol):
+    """Takes what a cache is asked for and given, in the process's own time, and tells why it misses."""
+
+    @property
+    def honours_ttl(self) -> bool | None: ...
+
+    def hit(self, key: str, got: Interval) -> None: ...
+
+    def missed(
+        self,
+        key: str,
+        got: Interval,
+        request: Callable[[], KeyedRequest | None],
+        *,
+        capacity: int | None,
+    ) -> Miss | None: ...
+
+    def stored(self, key: str, during: Interval, ttl: float | None) -> None: ...
+
+    def ended(self, key: str) -> None:
+        """A call that has missed ends. A finalizer may be what tells."""
+        ...
 
 
 class Reporter(Protocol):
@@ -46,6 +78,12 @@ class Reporter(Protocol):
 
     def knows(self, digest: str, response_id: str | None) -> bool:
         """Whether it is known what the call took that stored the entry of this key, of that response."""
+        ...
+
+    def history_of(
+        self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
+    ) -> CacheHistory:
+        """Of this very cache, or of all that are at one `place`."""
         ...
 
     def watch_size(

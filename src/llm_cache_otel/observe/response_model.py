@@ -47,20 +47,27 @@ def _argument_name(argument: Any) -> str:
 
 
 def schema_digest(response_model: Any) -> str | None:
-    """8 hex digits of a Pydantic model's JSON schema, the same in every process; else `None`.
+    """8 hex digits of a Pydantic model's JSON schema, the same in every process; else `None`."""
+    digest = whole_schema_digest(response_model)
+    return None if digest is None else digest[:8]
 
-    Remembered by class, so that a hit does not pay for it again.
-    """
+
+def whole_schema_digest(response_model: Any) -> str | None:
+    """`schema_digest`, in full. Remembered by class, so that a hit does not pay for it again."""
     if not (isinstance(response_model, type) and issubclass(response_model, BaseModel)):
         return None
     if issubclass(response_model, PartialBase):
         return None  # made anew for every call
     digest = _schema_digests.get(response_model)
     if digest is None:
-        schema = json.dumps(response_model.model_json_schema(), sort_keys=True)
-        digest = hashlib.sha256(schema.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json_schema(response_model).encode()).hexdigest()
         _schema_digests[response_model] = digest
     return digest
+
+
+def json_schema(model: Any) -> str:
+    """Of a Pydantic model."""
+    return json.dumps(model.model_json_schema(), sort_keys=True)
 
 
 def requested_answer(response_model: Any, *, stream: bool, parallel_tools: bool) -> AnswerKind:

@@ -127,7 +127,7 @@ def inference_request(
         server_port=port,
         stream=request.get("stream") is True,
         output_type=_output_type(request),
-        settings=_settings(request),
+        settings=request_settings(request),
     )
 
 
@@ -137,7 +137,8 @@ def requested_model(request: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _settings(request: Mapping[str, Any]) -> dict[str, float | int]:
+def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
+    """The numbers among them, by the last parts of their `gen_ai.request.*` names."""
     found: dict[str, float | int] = {}
     config = request.get("config")  # google-genai keeps its settings in there
     for parameter, (name, kind) in _SETTINGS.items():
@@ -183,7 +184,17 @@ def inference_response(response: Any) -> InferenceResponse:
         reported=reported_usage(response),
         service_tier=_service_tier(response, named),
         created=_created(named),
+        cache_miss=_cache_miss(named),
     )
+
+
+def _cache_miss(parts: list[Any]) -> str | None:
+    """Anthropic's cache diagnosis, for those who ask for it.
+
+    https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics
+    """
+    found = (read(read(part, "diagnostics"), "cache_miss_reason") for part in parts)
+    return _first_string([each for each in found if each is not None], ("type",))
 
 
 def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
@@ -271,4 +282,5 @@ def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceRes
         reported=latest(earlier.reported, later.reported),
         service_tier=later.service_tier or earlier.service_tier,
         created=earlier.created or later.created,
+        cache_miss=earlier.cache_miss or later.cache_miss,
     )

@@ -47,7 +47,7 @@ def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
     call = current_call.get()
     if call is None or not args:
         return wrapped(*args, **kwargs)
-    with Observing(call.guard, "lookup", lambda: Lookup(call, *args[2:3])) as seen:
+    with Observing(call.guard, "lookup", lambda: Lookup(call, *args[1:3])) as seen:
         found = wrapped(*_tapped(seen, args), **kwargs)
     return seen.returned(found)
 
@@ -56,7 +56,7 @@ def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwarg
     call = current_call.get()
     if call is None or not args:
         return wrapped(*args, **kwargs)
-    with Observing(call.guard, "store", lambda: Store(call)) as seen:
+    with Observing(call.guard, "store", lambda: Store(call, *args[1:2])) as seen:
         stored = wrapped(*_tapped(seen, args), **kwargs)
     return seen.returned(stored)
 
@@ -126,7 +126,7 @@ class Seams:
     """Opens the seams for the first observed client and closes them after the last. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         # By identity: a client may define `__eq__`, and need not be hashable.
         self._users: dict[int, weakref.ref[Any]] = {}
         self._undo = ExitStack()

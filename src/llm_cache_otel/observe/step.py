@@ -8,8 +8,9 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from llm_cache_otel.facts import Interval, Scope
+
 if TYPE_CHECKING:
-    from llm_cache_otel.facts import Scope
     from llm_cache_otel.guard import Guard
     from llm_cache_otel.observe.call import Call
 
@@ -32,6 +33,10 @@ class Clock:
     def at(self, perf_counter_ns: int) -> int:
         """The epoch time of an earlier reading of `time.perf_counter_ns`."""
         return self._offset + perf_counter_ns
+
+    def of_process(self, interval: Interval) -> Interval:
+        """In readings of `time.perf_counter_ns`, for what other calls did to be before or after."""
+        return Interval(interval.start_ns - self._offset, interval.end_ns - self._offset)
 
 
 class Step(Protocol):

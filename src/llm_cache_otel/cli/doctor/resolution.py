@@ -69,12 +69,22 @@ def own_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator
         ("price table", "LLM_CACHE_OTEL_PRICE_TABLE", settings.price_table),
         ("own prices", "LLM_CACHE_OTEL_PRICES", listed(sorted(settings.prices)) or "none"),
         ("model aliases", "LLM_CACHE_OTEL_MODEL_ALIASES", _pairs(settings.model_aliases) or "none"),
+        (
+            "prompt minimums",
+            "LLM_CACHE_OTEL_PROMPT_MINIMUMS",
+            _pairs(settings.prompt_minimums) or "the table's",
+        ),
+        (
+            "prompt retentions",
+            "LLM_CACHE_OTEL_PROMPT_RETENTIONS",
+            _pairs(settings.prompt_retentions) or "the table's",
+        ),
         ("digest salt", salt, "given" if environment.get(salt) else "random, of each process"),
     ):
         yield _setting(name, variable, value, environment)
 
 
-def _pairs(names: Mapping[str, str]) -> str:
+def _pairs(names: Mapping[str, object]) -> str:
     return listed([f"{name} is {other}" for name, other in names.items()])
 
 

@@ -38,14 +38,16 @@ def messages(exchange: Exchange) -> Response:
 
 
 def _message(exchange: Exchange, content: list[Json], used: Used, *, ended: bool = True) -> Json:
+    message_id = f"msg_{exchange.digest}"
     return {
-        "id": f"msg_{exchange.digest}",
+        "id": message_id,
         "type": "message",
         "role": "assistant",
         "model": exchange.model,
         "content": content,
         "stop_reason": _stop_reason(exchange) if ended else None,
         "stop_sequence": None,
+        "diagnostics": exchange.earlier.diagnose(exchange.body, message_id),
         "usage": {**_input_usage(used), "output_tokens": used.output if ended else 1},
     }
 
@@ -150,4 +152,6 @@ def _ttl(marker: Json) -> str:
 
 
 def _minimum(model: str) -> int:
-    return 4096 if "haiku-4-5" in model or "opus-4-5" in model else 1024
+    if "haiku-4-5" in model or "opus-4-5" in model:
+        return 4096
+    return 512 if model.endswith("-5-5") else 1024

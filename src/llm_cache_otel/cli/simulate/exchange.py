@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llm_cache_otel.cli.simulate.answers import Schema, answer_for, schema_in
 from llm_cache_otel.cli.simulate.cues import Cue
+from llm_cache_otel.cli.simulate.diagnosis import EarlierMessages
 from llm_cache_otel.cli.simulate.ledger import Ledger, Used
 from llm_cache_otel.cli.simulate.prompt_cache import Input, PromptCache, tokens
 
@@ -33,6 +34,7 @@ class Exchange:
     model: str
     cue: Cue
     cache: PromptCache
+    earlier: EarlierMessages
     ledger: Ledger
 
     @property

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from llm_cache_otel.cli.serving import ThreadedServer
 from llm_cache_otel.cli.simulate import anthropic_api, bedrock_api, gemini_api, openai_api
 from llm_cache_otel.cli.simulate.cues import Cue, Cues
+from llm_cache_otel.cli.simulate.diagnosis import EarlierMessages
 from llm_cache_otel.cli.simulate.exchange import BadRequest, Exchange, Json
 from llm_cache_otel.cli.simulate.ledger import Ledger
 from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
@@ -46,6 +47,7 @@ class SimulatedProvider:
         self.ledger = Ledger()
         self.cues = Cues(default=Cue(delay=latency))
         self.prompt_cache = PromptCache(clock)
+        self._earlier = EarlierMessages()
         routes = [
             self._route("/v1/chat/completions", openai_api.chat_completions, openai_api.error),
             self._route("/v1/responses", openai_api.responses, openai_api.error),
@@ -91,7 +93,7 @@ class SimulatedProvider:
             body = await _json_object(request)
             model = request.path_params.get("model") or body.get("model", "")
             cue = self.cues.next() if model else _NO_MODEL
-            exchange = Exchange(body, model, cue, self.prompt_cache, self.ledger)
+            exchange = Exchange(body, model, cue, self.prompt_cache, self._earlier, self.ledger)
             if exchange.cue.delay:
                 await asyncio.sleep(exchange.cue.delay)
             if exchange.cue.status != 200:

@@ -34,7 +34,7 @@ class _Gate:
     """
 
     def __init__(self, exporter: Any) -> None:
-        self._lock = forks.rlock()  # a fork's own thread may export, for a hook of the host's
+        self._lock = forks.lock()  # a fork's own thread may export, for a hook of the host's
         self._since = 0.0
         if hasattr(exporter, "_initialize_channel_and_stub"):  # over gRPC
             forks.pause_for_forks(self)

@@ -36,7 +36,7 @@ class PrivateProviders:
     """One provider for each signal and resource. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = forks.rlock()
+        self._lock = forks.lock()
         self.generation = forks.generation
         self._is_held = False
         self._pipeline: Pipeline | None = None

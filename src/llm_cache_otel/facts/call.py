@@ -1,25 +1,16 @@
-"""What happened: frozen dataclasses and closed enums.
-
-This module knows no one. Facts are evidence, free of OpenTelemetry and of Instructor, so that what
-they mean (`llm_cache_otel.interpret`) can be tested without either. Times are nanoseconds since the
-Unix epoch; within one call they never step back.
-"""
+"""One call from its beginning to its end, and what it means."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from decimal import (
-    ROUND_HALF_EVEN,
-    Context,
-    Decimal,
-    DivisionByZero,
-    InvalidOperation,
-    Overflow,
-)
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any, Protocol
+from typing import Protocol
+
+from llm_cache_otel.facts.miss import Miss
+from llm_cache_otel.facts.prompt import PromptFinding, SentPrompt
+from llm_cache_otel.facts.reasons import Outcome, Reason
+from llm_cache_otel.facts.tokens import Bill, Reported
 
 
 class Scope(Protocol):
@@ -30,44 +21,6 @@ class Scope(Protocol):
 
     def leave(self) -> None:
         """Undo `enter`. Call it only in the context that `enter` was called in."""
-
-
-class Outcome(StrEnum):
-    """What the response cache did (`llm_cache.outcome`)."""
-
-    HIT = "hit"
-    MISS = "miss"
-    BYPASS = "bypass"
-    ERROR = "error"
-    OFF = "off"
-
-
-class BypassReason(StrEnum):
-    """Why a request could never be served from the cache it was given."""
-
-    UNSERIALIZABLE_REQUEST = "unserializable_request"
-    NOT_A_CACHE = "not_a_cache"
-    STREAMING = "streaming"
-    NOT_A_MODEL = "not_a_model"
-    NO_RESPONSE_MODEL = "no_response_model"
-    PARALLEL_TOOLS = "parallel_tools"
-
-
-class ErrorReason(StrEnum):
-    """How the cache itself failed the call before an answer."""
-
-    BACKEND_UNAVAILABLE = "backend_unavailable"
-    ENTRY_INVALID = "entry_invalid"
-
-
-Reason = BypassReason | ErrorReason
-
-
-class Unpriced(StrEnum):
-    """Why no dollars are shown (`llm_cache.unpriced.reason`)."""
-
-    UNKNOWN_MODEL = "unknown_model"
-    NO_USAGE = "no_usage"
 
 
 class Operation(StrEnum):
@@ -144,55 +97,12 @@ class InferenceRequest:
     settings: Mapping[str, float | int] = field(default_factory=dict[str, "float | int"])
 
 
-Reported = Mapping[str, Any]
-"""A provider's report of its tokens, under its own names: numbers, short words, and what holds these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, in the GenAI conventions' terms. `None` is what was not reported, which is never zero.
-
-    `input` includes what was read from the provider's prompt cache and written to it, `output` includes
-    `reasoning`, `cache_write` includes `cache_write_1h`, and what is of sound is part of the rest.
-    """
-
-    input: int | None = None
-    output: int | None = None
-    cache_read: int | None = None
-    cache_write: int | None = None
-    cache_write_1h: int | None = None
-    reasoning: int | None = None
-    input_audio: int | None = None
-    output_audio: int | None = None
-    cache_read_audio: int | None = None
-
-    def counts(self) -> dict[str, int]:
-        """What was reported, by the names above."""
-        return {
-            each.name: count
-            for each in fields(self)
-            if (count := getattr(self, each.name)) is not None
-        }
-
-    def at_most(self) -> Usage:
-        """With all written to a prompt cache, and for an hour, of which it is not reported what was."""
-        written = self.cache_write
-        if written is None and self.input is not None:
-            written = self.input - (self.cache_read or 0)
-        hour = written if self.cache_write_1h is None else self.cache_write_1h
-        return replace(self, cache_write=written, cache_write_1h=hour)
-
-    def __add__(self, other: Usage) -> Usage:
-        counts = Counter(self.counts())
-        counts.update(other.counts())
-        return Usage(**counts)
-
-
 @dataclass(frozen=True, slots=True)
 class InferenceResponse:
     """What a provider's answer says of itself; `None` or empty where it does not.
 
-    `created` is when, in seconds since the Unix epoch; `service_tier` what it was processed as.
+    `created` is when, in seconds since the Unix epoch; `service_tier` what it was processed as;
+    `cache_miss` the provider's own word for what differs from an earlier prompt.
     """
 
     model: str | None = None
@@ -201,6 +111,7 @@ class InferenceResponse:
     reported: Reported | None = None
     service_tier: str | None = None
     created: float | None = None
+    cache_miss: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +207,7 @@ class AttemptFacts:
     response: InferenceResponse
     error_type: str | None = None
     parse_error_type: str | None = None
+    prompt: SentPrompt | None = None
     scope: Scope | None = None
 
 
@@ -303,7 +215,9 @@ class AttemptFacts:
 class CallFacts:
     """One call of `create`, from its start to its last chunk.
 
-    `unseen` is what could not have been seen of it: then its absence says nothing.
+    `miss` is what had been found out of a miss when it was noticed, before anybody else could ask the same;
+    `honours_ttl` whether the cache heeds a `ttl`, `None` if that can't be told. `unseen` is what could not
+    have been seen of it: then its absence says nothing.
     """
 
     interval: Interval
@@ -317,9 +231,11 @@ class CallFacts:
     schema_digest: str | None = None
     backend: str | None = None
     ttl: float | None = None
+    honours_ttl: bool | None = None
     namespace_shared: bool | None = None
     key: KeyFacts | None = None
     lookup: LookupFacts | None = None
+    miss: Miss | None = None
     attempts: tuple[AttemptFacts, ...] = ()
     store: StoreFacts | None = None
     error_type: str | None = None
@@ -327,68 +243,13 @@ class CallFacts:
     scope: Scope | None = None
 
 
-EXACT = Context(
-    prec=60,
-    rounding=ROUND_HALF_EVEN,
-    Emin=-999_999,
-    Emax=999_999,
-    capitals=1,
-    clamp=0,
-    flags=[],
-    traps=[InvalidOperation, DivisionByZero, Overflow],
-)
-"""For dollars, whatever the host has set for decimals of its own."""
-
-_NOTHING = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """USD. `spent + saved - premium` is what it would have cost without the provider's prompt cache.
-
-    `saved` is what reads from it were cheaper than plain input, `premium` what writes to it were dearer;
-    either can be negative.
-    """
-
-    spent: Decimal
-    saved: Decimal = _NOTHING
-    premium: Decimal = _NOTHING
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            EXACT.add(self.spent, other.spent),
-            EXACT.add(self.saved, other.saved),
-            EXACT.add(self.premium, other.premium),
-        )
-
-    def apart(self) -> tuple[Decimal, Decimal]:
-        """What was saved and what was paid more, neither negative: such a part belongs to the other."""
-        saved, premium = self.saved, self.premium
-        return (
-            EXACT.add(max(saved, _NOTHING), max(EXACT.minus(premium), _NOTHING)),
-            EXACT.add(max(premium, _NOTHING), max(EXACT.minus(saved), _NOTHING)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What one or several inferences took, and cost; `None` for what is not known.
-
-    `is_least` where there may have been more.
-    """
-
-    usage: Usage | None = None
-    cost: Cost | None = None
-    unpriced: Unpriced | None = None
-    is_least: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a call's facts mean: `None` for what can't be told.
 
-    `saved_duration` is in seconds, `saved` what the call that a hit repeats took, and `bills` what each
-    attempt did, `None` for one that failed before there was any answer.
+    `saved_duration` is in seconds, `saved` what the call that a hit repeats took. `bills` is what each
+    attempt did and `prompts` what the provider's prompt cache did for it, `None` for one that failed before
+    there was any answer.
     """
 
     outcome: Outcome | None
@@ -396,3 +257,4 @@ class Verdict:
     saved_duration: float | None = None
     saved: Bill | None = None
     bills: tuple[Bill | None, ...] = ()
+    prompts: tuple[PromptFinding | None, ...] = ()

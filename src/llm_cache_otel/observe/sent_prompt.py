@@ -1,0 +1,112 @@
+"""Reads the prompt that an SDK was called with, in the order in which the provider caches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from llm_cache_otel.facts import InferenceRequest, Section, SentPrompt
+from llm_cache_otel.observe.sdk import declared
+from llm_cache_otel.observe.sections import (
+    UNREADABLE,
+    json_of,
+    marker_of,
+    retention_of,
+    seconds_of,
+    sections_of,
+    without_marker,
+)
+
+_TOOLS = ("tools", "functions")
+_IN_MEMORY = 600.0
+"""Seconds: "5 to 10 minutes of inactivity"."""
+
+_ACCOUNT = ("api_key", "auth_token", "organization", "project")
+_ACCOUNT_HEADERS = frozenset(
+    {"authorization", "x-api-key", "api-key", "openai-organization", "openai-project"}
+)
+
+_SCHEMA = ("response_format", "text", "response_schema", "response_json_schema", "output_config")
+
+
+def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
+    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
+    more = asked.get("extra_body")
+    if isinstance(more, Mapping):
+        asked = {**more, **asked}
+    headers = asked.get("extra_headers")
+    accounts = [
+        *(declared(client, name) for name in _ACCOUNT),
+        declared(declared(client, "_api_client"), "api_key"),
+        *(
+            asked.get(name)
+            for name in ("prompt_cache_key", "api_key", "api_base", "cached_content")
+        ),
+        *(
+            value
+            for name, value in (headers.items() if isinstance(headers, Mapping) else ())
+            if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS
+        ),
+        id(client) if declared(client, "meta") is not None else None,  # botocore's, of one account
+    ]
+    parts = (request.provider, request.server_address, request.server_port, request.model)
+    known = (value for value in accounts if isinstance(value, (str, int)))
+    return "\n".join(map(str, (*parts, *known)))
+
+
+def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
+    """From the keyword arguments of the SDK's function; `None` for what can't be read.
+
+    Tools come first, then a schema, the system prompt, the messages:
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
+    https://developers.openai.com/api/docs/guides/prompt-caching
+    """
+    if isinstance(request.get("extra_body"), Mapping):
+        request = {**request["extra_body"], **request}
+    config = request.get("config")
+    if isinstance(
+        config, BaseModel
+    ):  # google-genai keeps there what others have beside the messages
+        config = {name: getattr(config, name) for name in type(config).model_fields}
+    if isinstance(config, Mapping):
+        request = {**config, **request}
+    try:
+        sections = [*_tools(request), *_schema(request), *sections_of(request)]
+        if not sections:
+            return None
+        if request.get("cache_control") is not None:  # Anthropic marks the last by itself
+            marked = retention_of(request["cache_control"])
+            sections[-1] = replace(sections[-1], retention=marked)
+    except UNREADABLE:
+        return None
+    return SentPrompt(space, tuple(sections), _retention(request))
+
+
+def _tools(request: Mapping[str, Any]) -> Iterator[Section]:
+    groups = [request.get(name) for name in _TOOLS]
+    of_bedrock = request.get("toolConfig")
+    if isinstance(of_bedrock, Mapping):
+        groups.append(of_bedrock.get("tools"))
+    start = 0
+    for tool in (tool for group in groups if isinstance(group, (list, tuple)) for tool in group):
+        text = json_of(without_marker(tool), sort_keys=False)
+        yield Section("tools", text, start=start, retention=retention_of(marker_of(tool)))
+        start += len(text)
+
+
+def _schema(request: Mapping[str, Any]) -> Iterator[Section]:
+    for name in _SCHEMA:
+        if request.get(name) is not None:
+            yield Section("schema", json_of(request[name], sort_keys=False))
+
+
+def _retention(request: Mapping[str, Any]) -> float | None:
+    """OpenAI's `prompt_cache_retention` (`in_memory`, `24h`) and `prompt_cache_options`."""
+    asked = request.get("prompt_cache_retention")
+    if asked in ("in_memory", "in-memory"):
+        return _IN_MEMORY
+    options = request.get("prompt_cache_options")
+    return seconds_of(asked) or (None if options is None else retention_of(options))

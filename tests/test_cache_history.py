@@ -1,0 +1,219 @@
+"""What a history concludes from events in any order, beside a cache that is simulated to the letter."""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+
+from llm_cache_otel.facts import Interval, KeyedRequest, KeyPart, Miss, MissReason, Section
+from llm_cache_otel.interpret import earlier_requests, miss_reason
+from llm_cache_otel.interpret.miss_reason import CacheHistory, Histories
+
+SECOND = 1_000_000_000
+
+
+def request(text: str = "Who is Ada?", **parts: str) -> KeyedRequest:
+    keyed = {part: parts.get(part.value, "") for part in KeyPart}
+    return KeyedRequest((Section("messages", text, "user", 0),), keyed, {})
+
+
+@dataclass
+class Cache:
+    """An LRU with TTLs, and everything that ever happened to each key."""
+
+    room: int
+    honours_ttl: bool
+    entries: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    gone: set[str] = field(default_factory=set)
+    until: dict[str, float] = field(default_factory=dict)
+
+    def get(self, key: str, now: int) -> bool:
+        for each in [each for each, until in self.entries.items() if until <= now]:
+            self.lose(each)
+        if key in self.entries:
+            self.entries.move_to_end(key)
+        return key in self.entries
+
+    def set(self, key: str, now: int, ttl: float | None) -> None:
+        is_kept = ttl is None or not self.honours_ttl
+        self.until[key] = self.entries[key] = math.inf if is_kept else now + ttl * SECOND
+        self.entries.move_to_end(key)
+        self.gone.discard(key)
+        if len(self.entries) > self.room:
+            self.lose(next(iter(self.entries)))
+
+    def lose(self, key: str) -> None:
+        del self.entries[key]
+        self.gone.add(key)
+
+    def why_gone(self, key: str, now: int) -> str:
+        """As far as anybody can see who was told of stores and lookups only."""
+        self.gone.discard(key)
+        if now >= self.until[key]:
+            return "expired"
+        return "evicted" if len(self.entries) >= self.room else "lost"
+
+
+@pytest.mark.parametrize("honours_ttl", [True, False])
+@pytest.mark.parametrize("room", [8, 1_000])
+def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> None:
+    """20,000 events of calls that begin, look up, are answered, store and end in a random order."""
+    rng = random.Random(room)
+    cache = Cache(room, honours_ttl)
+    history = CacheHistory(honours_ttl=honours_ttl)
+    now = 0
+    asking: dict[str, int] = {}
+    under_way: list[str] = []
+    asked: set[str] = set()
+    seen: set[MissReason] = set()
+    for _ in range(20_000):
+        now += rng.randrange(1, SECOND // 20)
+        what = rng.random()
+        if what < 0.6 or not under_way:
+            key = f"key {rng.randrange(30)}"
+            got = Interval(now, now + 1_000)
+            if cache.get(key, now):
+                history.hit(key, got)
+                continue
+            is_full = len(cache.entries) >= room
+            miss = history.missed(
+                key, got, partial(request, key), capacity=room if is_full else None
+            )
+            assert miss is not None
+            seen.add(miss.reason)
+            if key not in asked:
+                assert miss.reason in (MissReason.NEW_PROMPT, MissReason.NEAR_DUPLICATE_PROMPT)
+            elif key in cache.gone:
+                assert miss.reason == cache.why_gone(key, now)
+            else:
+                assert miss.reason == ("in_flight" if asking.get(key) else "not_stored")
+            asked.add(key)
+            asking[key] = asking.get(key, 0) + 1
+            under_way.append(key)
+        elif what < 0.97:
+            key = under_way.pop(rng.randrange(len(under_way)))
+            if rng.random() < 0.9:
+                ttl = rng.choice([None, 1.0, 5.0])
+                cache.set(key, now, ttl)
+                history.stored(key, Interval(now, now), ttl)
+            history.ended(key)
+            asking[key] -= 1
+        elif cache.entries:
+            cache.lose(rng.choice(list(cache.entries)))
+    assert {"in_flight", "not_stored"} <= seen
+    assert (MissReason.EXPIRED in seen) == honours_ttl
+    assert (MissReason.EVICTED in seen) == (room == 8)
+
+
+def test_a_store_that_ends_after_a_lookup_began_explains_nothing_yet() -> None:
+    history = CacheHistory(honours_ttl=None)
+    history.missed("key", Interval(0, 1), request, capacity=None)
+    history.stored("key", Interval(10, 20), None)
+    history.ended("key")
+    while_stored = history.missed("key", Interval(15, 16), request, capacity=None)
+    assert while_stored == Miss(MissReason.IN_FLIGHT)
+    after = history.missed("key", Interval(21, 22), request, capacity=None)
+    assert after == Miss(MissReason.LOST)
+
+
+def test_what_is_told_late_is_not_news() -> None:
+    """A thread that was held up tells of a hit after another has found the entry gone."""
+    history = CacheHistory(honours_ttl=None)
+    history.stored("key", Interval(0, 1), None)
+    gone = history.missed("key", Interval(10, 11), request, capacity=3)
+    assert gone is not None
+    assert gone.reason is MissReason.EVICTED
+    history.ended("key")
+    history.hit("key", Interval(5, 6))
+    assert history.missed("key", Interval(12, 13), request, capacity=3) == Miss(
+        MissReason.NOT_STORED
+    )
+
+
+def test_an_entry_that_outlives_its_ttl_shows_that_it_is_not_heeded() -> None:
+    history = CacheHistory(honours_ttl=True)
+    history.stored("key", Interval(0, 1), 1.0)
+    history.hit("key", Interval(3 * SECOND, 3 * SECOND + 1))
+    assert history.honours_ttl is False
+    history.stored("other", Interval(0, 4 * SECOND), 1.0)
+    miss = history.missed("other", Interval(9 * SECOND, 9 * SECOND), request, capacity=None)
+    assert miss == Miss(MissReason.LOST)
+
+
+def test_a_request_that_cannot_be_read() -> None:
+    history = CacheHistory(honours_ttl=None)
+    assert history.missed("key", Interval(0, 1), lambda: None, capacity=None) is None
+    again = history.missed("key", Interval(2, 3), lambda: None, capacity=None)
+    assert again == Miss(MissReason.IN_FLIGHT)
+
+
+def test_how_much_room_would_have_held_what_was_evicted() -> None:
+    history = CacheHistory(honours_ttl=False)
+    for number, key in enumerate(("a", "b", "c", "b", "d")):
+        history.stored(key, Interval(number, number), None)
+    history.missed("never stored", Interval(6, 6), request, capacity=3)
+    evicted = history.missed("a", Interval(7, 7), request, capacity=3)
+    assert evicted == Miss(MissReason.EVICTED, evictions=1, capacity=3, room_needed=4)
+
+
+def test_what_is_kept_is_bounded_in_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(miss_reason, "_MOST_KEYS", 10)
+    monkeypatch.setattr(miss_reason, "_FEWEST_KEYS", 10)
+    monkeypatch.setattr(earlier_requests, "_FEWEST_REQUESTS", 10)
+    monkeypatch.setattr(earlier_requests, "_MOST_REQUESTS", 10)
+    history = CacheHistory(honours_ttl=False)
+    for number in range(100):
+        text = f"{number} is what is asked of {number * 7}"
+        history.missed(
+            str(number), Interval(number, number), lambda t=text: request(t), capacity=None
+        )
+    requests = history._requests
+    assert len(history._keys) == len(requests._requests) == 10
+    assert set(map(id, requests._places.values())) == set(map(id, requests._requests))
+    forgotten = history.missed("0", Interval(200, 200), lambda: request("x"), capacity=None)
+    assert forgotten == Miss(MissReason.NEW_PROMPT), "what is forgotten is not known any more"
+
+
+def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(earlier_requests, "_MOST_BYTES", 50_000)
+    history = CacheHistory(honours_ttl=False)
+    for number in range(50):
+        text = "".join(f"Sentence {number}, {each}. " for each in range(500))
+        history.missed(
+            str(number), Interval(number, number), lambda t=text: request(t), capacity=None
+        )
+    requests = history._requests
+    assert 0 < len(requests._requests) < 15
+    assert requests._bytes <= 50_000
+
+
+def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
+    class Cache:
+        pass
+
+    histories = Histories()
+    one, other = Cache(), Cache()
+    assert histories.of(one, None, lambda: None) is histories.of(one, None, lambda: None)
+    assert histories.of(one, None, lambda: None) is not histories.of(other, None, lambda: None)
+    assert histories.of(one, "there", lambda: None) is histories.of(other, "there", lambda: None)
+    known, identity = histories.of(one, None, lambda: None), id(one)
+    del one
+    gc.collect()
+    successors = [Cache() for _ in range(1_000)]
+    same_place = [cache for cache in successors if id(cache) == identity]
+    assert all(histories.of(cache, None, lambda: None) is not known for cache in same_place)
+    for cache in successors:
+        histories.of(cache, None, lambda: None)
+    assert histories.of(other, None, lambda: None)._share() == 4 / 1_002
+    for number in range(100):
+        histories.of(other, number, lambda: None)
+    assert len(histories._places) == 64
+    del successors, same_place, cache
+    gc.collect()
+    assert len(histories._made) == 1, "a history goes with its cache"
