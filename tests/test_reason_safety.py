@@ -42,10 +42,7 @@ ONLY_OF_WHOLE_REQUESTS = (
     *("observe.keyed_request._parameters", "interpret.patterns._parameters"),
     "observe.keyed_request._is_in",
     "observe.sections._plain",
-    *(
-        "interpret.earlier_requests._changed_parameter",
-        "interpret.earlier_requests.Request.changed_parameters",
-    ),
+    "interpret.earlier_requests.Request.changed_parameters",
 )
 """What runs where keys are of more than models, messages, schemas and modes."""
 
@@ -182,3 +179,10 @@ def test_the_program_sees_what_it_saw_without_us(
     assert seen == without_us
     assert sabotage.runs, "is it dead, or does the program above miss it?"
     assert recording.sums("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")
+
+
+def test_what_is_left_out_exists() -> None:
+    """So that the lists above can't go stale."""
+    assert set(FUNCTIONS) >= {*WHEN_MADE, *ONLY_OF_WHOLE_REQUESTS, *ONLY_BEFORE}
+    for prefix in WATCHED:
+        assert any(name.startswith(prefix) for name in FUNCTIONS), prefix
