@@ -6,14 +6,20 @@ import gc
 import math
 import random
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from instructor.cache import AutoCache, BaseCache, DiskCache
 
 from llm_cache_otel.facts import Interval, KeyedRequest, KeyPart, Miss, MissReason, Section
 from llm_cache_otel.interpret import earlier_requests, miss_reason
 from llm_cache_otel.interpret.miss_reason import CacheHistory, Histories
+from llm_cache_otel.observe import adapter
 
 SECOND = 1_000_000_000
 
@@ -217,3 +223,77 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     del successors, same_place, cache
     gc.collect()
     assert len(histories._made) == 1, "a history goes with its cache"
+
+
+class Reading(BaseCache):
+    """Does something with its ttl."""
+
+    def __init__(self, **held: Any) -> None:
+        vars(self).update(held)
+
+    def get(self, key: str) -> Any: ...
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        options = {"ex": ttl} if ttl else {}
+        vars(self)["options"] = options
+
+
+class Ignoring(Reading):
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        vars(self)["kept"] = value
+
+
+class Positional(Reading):
+    def set(self, key: str, value: Any, seconds: int | None = None) -> None:
+        vars(self)["for"] = (value, seconds)
+
+
+class Anything(Reading):
+    def set(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+class Renamed(AutoCache):
+    def get(self, key: str) -> Any:
+        return super().get(f"mine {key}")
+
+
+def _redis() -> Any:
+    return redis.Redis.__new__(redis.Redis)
+
+
+@pytest.mark.parametrize(
+    ("make", "honours"),
+    [
+        (AutoCache, False),
+        (lambda: Reading(client=_redis()), True),
+        (lambda: Positional(client=_redis()), True),
+        (lambda: Ignoring(client=_redis()), False),
+        (Ignoring, False),
+        (Reading, None),
+        (lambda: Anything(client=_redis()), None),
+        (lambda: Reading(inner=AutoCache()), False),
+        (lambda: Reading(inner=Reading(client=_redis())), True),
+        (lambda: Reading(one=AutoCache(), other=AutoCache()), None),
+        (Renamed, False),
+    ],
+)
+def test_whether_a_cache_heeds_a_ttl_is_told_by_what_it_does_with_it(
+    make: Callable[[], Any], honours: bool | None
+) -> None:
+    assert adapter.honours_ttl(make()) is honours
+
+
+def test_a_disk_cache_heeds_a_ttl_and_is_told_by_its_directory(tmp_path: Path) -> None:
+    cache = DiskCache(str(tmp_path))
+    assert adapter.honours_ttl(cache) is True
+    assert adapter.place_of(cache) == adapter.place_of(DiskCache(str(tmp_path))) is not None
+    assert adapter.place_of(AutoCache()) is None
+
+
+def test_only_an_auto_cache_is_known_to_be_full() -> None:
+    plain, renamed = AutoCache(maxsize=1), Renamed(maxsize=1)
+    assert adapter.full_at(plain) is None
+    for cache in (plain, renamed):
+        cache.set("key", "value")
+    assert adapter.full_at(plain) == 1
+    assert adapter.full_at(renamed) is None

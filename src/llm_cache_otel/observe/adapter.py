@@ -99,7 +99,7 @@ def _reads_ttl(function: Any) -> bool | None:
     if name is None:
         return False
     return any(
-        step.opname.startswith("LOAD")
+        "LOAD" in step.opname
         and (step.argval == name or (isinstance(step.argval, tuple) and name in step.argval))
         for step in dis.get_instructions(code)
     )
