@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import subprocess
 import sys
@@ -155,3 +156,37 @@ def test_memory_stays_flat() -> None:
     half, whole = sizes
     assert whole < 1.02 * half
     assert whole < 15_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks as on Unix")
+def test_a_forked_child_knows_nothing_of_what_its_parent_has_seen() -> None:
+    program = """
+import os, sys
+from llm_cache_otel.facts import Interval, Section, SentPrompt
+from llm_cache_otel.interpret.miss_reason import histories
+from llm_cache_otel.interpret.sent_prompts import sent_prompts
+
+class Cache: ...
+
+cache = Cache()
+prompt = SentPrompt("space", (Section("messages", "Who is Ada?" * 100, "user", 0),))
+
+def look(now):
+    history = histories.of(cache, None, lambda: None)
+    miss = history.missed("key", Interval(now, now), lambda: None, capacity=None)
+    sent = sent_prompts.compare_and_add(prompt, Interval(now, now), None, is_marked=False)
+    return f"{miss and miss.reason.value} {sent.shared}"
+
+print(look(1), flush=True)
+print(look(2), flush=True)
+child = os.fork()
+if not child:
+    print(look(3), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(look(4), flush=True)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.splitlines() == ["None 0", "in_flight 1100", "None 0", "in_flight 1100"]
