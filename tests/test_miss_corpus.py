@@ -13,7 +13,6 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ def test_every_reason_is_right(
     seed: int,
     provider: SimulatedProvider,
     monkeypatch: pytest.MonkeyPatch,
-    record_property: Callable[[str, object], None],
 ) -> None:
     monkeypatch.setattr(miss_reason, "_ALL_TOGETHER", 1_000)  # caches of earlier tests may live on
     rng = random.Random(seed)
@@ -54,10 +52,9 @@ def test_every_reason_is_right(
     clients.close()
     misses = labels.total() - labels["hit"]
     explained = misses - sum(labels[reason] for reason in EXPLAINS_NOTHING)
-    record_property("explained", f"{explained} of {misses} misses with room for {room}: {labels}")
     assert {"near_duplicate_prompt", "model_changed", "several_changed"} <= set(labels)
     assert ("evicted" in labels) == (room < 1_000)
-    assert explained > misses / 2
+    assert explained > 0.8 * misses
 
 
 def test_threads_that_share_a_cache_and_ask_for_different_things(

@@ -153,8 +153,8 @@ def _parameters(call: CallFacts, names: list[str]) -> Advice:
     differ = "differs" if len(names) == 1 else "differ"
     return Advice(
         ("parameters", call.name, *names),
-        f"Requests miss the {_cache(call)} only because {' and '.join(names)} {differ} each time: "
-        "Instructor's cache keys are made of them as well. Leave out of the request what no answer needs; "
+        f"Requests miss the {_cache(call)} only because {' and '.join(names)} {differ} each time, and "
+        "Instructor's cache keys are made of all parameters. Leave out of the request what no answer needs; "
         "a timeout can be set on the provider's client, and headers such as traceparent by an "
         "instrumentation of the HTTP client.",
     )
