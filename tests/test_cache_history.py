@@ -284,10 +284,12 @@ def test_whether_a_cache_heeds_a_ttl_is_told_by_what_it_does_with_it(
 
 
 def test_a_disk_cache_heeds_a_ttl_and_is_told_by_its_directory(tmp_path: Path) -> None:
-    cache = DiskCache(str(tmp_path))
+    cache, same = DiskCache(str(tmp_path)), DiskCache(str(tmp_path))
     assert adapter.honours_ttl(cache) is True
-    assert adapter.place_of(cache) == adapter.place_of(DiskCache(str(tmp_path))) is not None
+    assert adapter.place_of(cache) == adapter.place_of(same) is not None
     assert adapter.place_of(AutoCache()) is None
+    for each in (cache, same):
+        each._cache.close()
 
 
 def test_only_an_auto_cache_is_known_to_be_full() -> None:

@@ -154,6 +154,8 @@ def test_a_ttl_that_has_run_out(kind: str, provider: SimulatedProvider, tmp_path
     cache._cache.clear()
     assert [clients.ask(asked) for asked in (long, none)] == ["lost", "lost"]
     clients.close()
+    if isinstance(cache, DiskCache):
+        cache._cache.close()
 
 
 def test_a_cache_that_ignores_ttls_never_lets_entries_expire(provider: SimulatedProvider) -> None:
@@ -210,11 +212,13 @@ def test_a_disk_cache_is_one_however_often_it_is_made(
     provider: SimulatedProvider, tmp_path: Path
 ) -> None:
     def ask(asked: Asked) -> str:
-        clients = Clients(provider.openai_url, DiskCache(str(tmp_path)))
+        cache = DiskCache(str(tmp_path))
+        clients = Clients(provider.openai_url, cache)
         try:
             return clients.ask(asked)
         finally:
             clients.close()
+            cache._cache.close()
 
     assert ask(Asked()) == "new_prompt"
     assert ask(Asked()) == "hit"

@@ -69,9 +69,11 @@ def test_a_disk_cache_without_a_namespace(
     provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     for _ in range(3):
-        with Asking(provider, recording, cache=DiskCache(str(tmp_path))) as asking:
+        cache = DiskCache(str(tmp_path))
+        with Asking(provider, recording, cache=cache) as asking:
             asking.ask("Who is Ada?")
             asking.ask("Who is Ada?")
+        cache._cache.close()
     [message] = said(log)
     assert (
         "No other process and no other client can hit what this disk cache 'mine' holds" in message
@@ -245,6 +247,7 @@ def test_nothing_is_said_where_all_is_well(
                     asking.ask(f"Who is {person}?", GUIDE)
                 asking.ask(f"Where does {person} live?", GUIDE, model=("o3", "gpt-4o")[number % 2])
                 asking.ask(f"Who is {person}?", temperature=0.5)
+    caches[1]._cache.close()
     assert said(log) == []
 
 
