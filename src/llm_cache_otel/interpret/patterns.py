@@ -59,8 +59,10 @@ class Patterns:
             yield from _of_setup(call, verdict)
             if call.miss is not None:
                 yield from self._of_miss(call, call.miss)
-        found_of = zip(call.attempts, verdict.prompts, verdict.bills, strict=bool(verdict.prompts))
-        for attempt, found, bill in found_of if verdict.prompts else ():
+        if not verdict.prompts:
+            return
+        told = zip(call.attempts, verdict.prompts, verdict.bills, strict=True)
+        for attempt, found, bill in told:
             if found is not None:
                 yield from self._of_prompt(call, found, bill, attempt.interval.start_ns)
 

@@ -213,6 +213,7 @@ class Call:
             self.miss = self.history.missed(
                 key, got, self._keyed_request, capacity=adapter.full_at(cache)
             )
+        self._kwargs = self._key_arguments = {}  # nothing of the host's is held on to
 
     def _keyed_request(self) -> KeyedRequest | None:
         return keyed_request(self._key_arguments, self._kwargs) if self._key_arguments else None

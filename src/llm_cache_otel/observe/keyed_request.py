@@ -23,10 +23,10 @@ _OTHERS = frozenset(
         *("response_model", "model", "modelId", "mode"),
         *("context", "validation_context", "strict", "max_retries", "hooks", "token_budget"),
         *("cache", "cache_ttl", "cache_namespace", "autodetect_images"),
-        *(*SYSTEM, *MESSAGES, *_SCHEMA),
+        *(*SYSTEM, *MESSAGES),
     }
 )
-"""Of what `create` is called with, what is no parameter of the request, and is told apart from these."""
+"""Of what `create` is called with, what is neither a parameter of the request nor a tool."""
 
 
 def as_asked(asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -57,12 +57,16 @@ def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> Key
         }
         parameters: dict[str, str] = {}
         if request is not None:
-            in_key = {name: value for name, value in asked.items() if _is_in(request, name, value)}
+            in_key = {
+                name: value
+                for name, value in asked.items()
+                if name not in _OTHERS and _is_in(request, name, value)
+            }
+            tools = {name: in_key.pop(name) for name in _SCHEMA if name in in_key}
             parameters = dict(_parameters(in_key, arguments))
             if "config" in request:  # where Instructor puts the settings for google-genai
                 numbers = request_settings(request)
                 parameters |= {name: json_of(number) for name, number in numbers.items()}
-            tools = {name: in_key[name] for name in _SCHEMA if name in in_key}
             parts |= {
                 KeyPart.SCHEMA: json_of([parts[KeyPart.SCHEMA], tools]),
                 KeyPart.PARAMETERS: json_of([parameters, arguments.get("args")]),
@@ -91,12 +95,10 @@ def _schema(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def _parameters(
-    asked: Mapping[str, Any], arguments: Mapping[str, Any]
+    in_key: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     yield "strict", json_of(arguments.get("strict"))
-    for name, value in asked.items():
-        if name in _OTHERS:
-            continue
+    for name, value in in_key.items():
         if name == "extra_headers" and isinstance(value, Mapping) and value:
             for header, each in value.items():
                 yield f"{name}.{header}", json_of(each)

@@ -66,10 +66,8 @@ def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
     """
     if isinstance(request.get("extra_body"), Mapping):
         request = {**request["extra_body"], **request}
-    config = request.get("config")
-    if isinstance(
-        config, BaseModel
-    ):  # google-genai keeps there what others have beside the messages
+    config = request.get("config")  # where google-genai has what others have beside the messages
+    if isinstance(config, BaseModel):
         config = {name: getattr(config, name) for name in type(config).model_fields}
     if isinstance(config, Mapping):
         request = {**config, **request}
