@@ -133,8 +133,11 @@ class Call:
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether these are this very call's arguments, on their way through another function.
 
-        That may have added to the messages; where a model is asked for, the model tells.
+        That may have added to the messages; where a model is asked for, the model tells. Once Instructor has
+        begun with it, they are another's: a signal's handler may call in the midst of it.
         """
+        if self.key is not None or self.lookup is not None or self.attempts:
+            return False
         messages, response_model = kwargs.get("messages"), kwargs.get("response_model")
         if response_model is None and id(messages) != self._asked[0]:
             return False
@@ -202,6 +205,8 @@ class Call:
 
     def looked_up(self, key: str, got: Interval, *, is_hit: bool) -> None:
         """Note what was found under a key, and of a miss why, before another call can ask the same."""
+        if self.history is not None:
+            return  # a signal's handler's, whose call could not be told from this one
         cache = self._kwargs["cache"]
         self.history = self.reporter.history_of(
             cache, adapter.place_of(cache), lambda: adapter.honours_ttl(cache)
