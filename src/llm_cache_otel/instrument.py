@@ -67,8 +67,9 @@ def instrument(
         if obstacle is not None:
             logger.warning("This client can't be observed: %s.", obstacle)
         elif not door.is_open():
-            _open(
+            return _open(
                 door,
+                target,
                 tracer_provider or _of_all.get("tracer_provider"),
                 meter_provider or _of_all.get("meter_provider"),
                 name,
@@ -195,15 +196,19 @@ def _kind(value: object) -> str:
 
 def _open(
     door: Door,
+    target: T,
     tracer_provider: TracerProvider | None,
     meter_provider: MeterProvider | None,
     name: str | None,
     settings: Settings | None,
-) -> None:
+) -> T:
     try:
-        door.open(_reporters.get(tracer_provider, meter_provider, settings or Settings()), name)
+        reporter = _reporters.get(tracer_provider, meter_provider, settings or Settings())
+        opened: T = door.open(reporter, name)
     except Exception as error:
         _warn_of_failure(error)
+        return target
+    return opened
 
 
 def _warn_of_failure(error: Exception) -> None:

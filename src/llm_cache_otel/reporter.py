@@ -15,14 +15,15 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
-from llm_cache_otel.emit.gauges import Inventory
+from llm_cache_otel.emit.gauges import Inventory, Size
 from llm_cache_otel.emit.log import Once
 from llm_cache_otel.emit.signals import Route, Signals
 from llm_cache_otel.emit.spans import SpanScope
-from llm_cache_otel.facts import BackendFacts, CallFacts, Opening, Scope, Verdict
+from llm_cache_otel.facts import BackendFacts, CallFacts, FunctionHits, Opening, Scope, Verdict
 from llm_cache_otel.guard import Guard
-from llm_cache_otel.interpret.advice import advice_for
+from llm_cache_otel.interpret.advice import advice_for, stale_model
 from llm_cache_otel.interpret.bills import Bills
+from llm_cache_otel.interpret.function_hits import spared_by
 from llm_cache_otel.interpret.miss_reason import CacheHistory, histories
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.patterns import Patterns
@@ -45,6 +46,7 @@ class Reporter:
         settings: Settings,
     ) -> None:
         self.guard = Guard(self._report_error)
+        self.tells_hits_apart = settings.function_hit_spans
         self._salt = hashlib.sha256(settings.digest_salt.encode()).digest()
         self._inference_spans = InferenceSpans(settings.inference_spans)
         self._inventory = Inventory(self.guard)
@@ -94,6 +96,29 @@ class Reporter:
         else:
             self._say(facts)
 
+    def function_hits(self, facts: FunctionHits) -> None:
+        if self._bills.must_load_for(facts):
+            later.put(lambda: self._say_hits(facts))
+        else:
+            self._say_hits(facts)
+
+    def _say_hits(self, facts: FunctionHits) -> None:
+        with self.guard("function hits"):
+            signals = self.route.signals()
+            for spared in spared_by(facts.hits, self._bills.of_origin):
+                signals.metrics.record_function_hits(facts, spared)
+            self._tell_of_missing_prices()
+            if facts.stale is not None:
+                advice = stale_model(facts, facts.stale)
+                self._once.warn(advice.cause, advice.text)
+
+    def before_collection(self, work: weakref.WeakMethod[Callable[[], None]]) -> None:
+        self._inventory.before_collection(work)
+
+    def ready(self) -> None:
+        self.route.signals()
+        later.ready()
+
     def _say_later(self, facts: CallFacts | BackendFacts) -> None:
         with self.guard("later"):
             self._say(facts)
@@ -124,7 +149,7 @@ class Reporter:
     def watch_size(
         self,
         cache: weakref.ref[object],
-        size: Callable[[object], tuple[int, int]],
+        size: Callable[[object], Size],
         backend: str,
         name: str | None,
     ) -> None:
@@ -138,6 +163,9 @@ class Reporter:
 
     def _call_finished(self, call: CallFacts, signals: Signals) -> None:
         verdict = None
+        if call.function is not None:
+            with self.guard("origin"):
+                call = self._bills.with_origin(call)
         with self.guard("interpret"):
             verdict = self._verdict(call)
         with self.guard("spans"):

@@ -49,6 +49,14 @@ def _checked_inference_spans(value: Any) -> InferenceSpans:
         raise ValueError("must be 'auto', 'always' or 'never'") from None
 
 
+def _checked_switch(value: Any) -> bool:
+    switches = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return switches[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
 def _checked_table(value: Any) -> PriceTable:
     try:
         return PriceTable(str(value).strip().lower())
@@ -150,6 +158,10 @@ class Settings:
         prompt_retentions: for how many seconds it keeps what nobody reads, unless a request asks for more,
             likewise: `{"my-model": 300}` (`LLM_CACHE_OTEL_PROMPT_RETENTIONS`, in JSON).
 
+        function_hit_spans: whether each hit of a function behind `functools.cache` has a span of its own,
+            which costs many times what the hit does (`LLM_CACHE_OTEL_FUNCTION_HIT_SPANS`, default false).
+            They are counted either way.
+
     Raises:
         ValueError: an argument is out of range. A bad environment value warns and is ignored.
     """
@@ -162,6 +174,7 @@ class Settings:
     price_table: str = ""
     prompt_minimums: Mapping[str, int] = field(default_factory=dict, hash=False)
     prompt_retentions: Mapping[str, float] = field(default_factory=dict, hash=False)
+    function_hit_spans: bool = False
 
     def __init__(
         self,
@@ -174,6 +187,7 @@ class Settings:
         price_table: str | None = None,
         prompt_minimums: Mapping[str, int] | None = None,
         prompt_retentions: Mapping[str, float] | None = None,
+        function_hit_spans: bool | None = None,
     ) -> None:
         environment = os.environ
         self._set("digest_salt", digest_salt, _checked_salt, _process_salt, environment)
@@ -190,6 +204,7 @@ class Settings:
         self._set("price_table", price_table, _checked_table, PriceTable.BUNDLED, environment)
         self._set("prompt_minimums", prompt_minimums, _checked_minimums, {}, environment)
         self._set("prompt_retentions", prompt_retentions, _checked_retentions, {}, environment)
+        self._set("function_hit_spans", function_hit_spans, _checked_switch, False, environment)
 
     def _set(
         self,

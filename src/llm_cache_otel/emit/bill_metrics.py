@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llm_cache_otel.emit import names
-from llm_cache_otel.facts import Bill, Unpriced, Usage
+from llm_cache_otel.facts import Bill, Spared, Unpriced, Usage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -64,6 +64,12 @@ class BillMetrics:
             self._add_saved_tokens("output", saved.usage.output, layer, context)
         self._add_unpriced(saved.unpriced, whose, context)
 
+    def record_spared(self, spared: Spared, whose: Labels, context: Context | None) -> None:
+        """What the calls had taken whose answers were found, of several hits."""
+        self.record_hit(Bill(spared.usage, spared.cost), whose, context)
+        for reason, times in spared.unpriced.items():
+            self._add_unpriced(reason, whose, context, times)
+
     def record_attempt(self, bill: Bill, whose: Labels, context: Context | None) -> None:
         layer = {**whose, names.LAYER: "prompt"}
         if bill.cost is not None:
@@ -92,8 +98,8 @@ class BillMetrics:
             self._saved_tokens.add(tokens, {**layer, names.TOKEN_TYPE: kind}, context)
 
     def _add_unpriced(
-        self, reason: Unpriced | None, whose: Labels, context: Context | None
+        self, reason: Unpriced | None, whose: Labels, context: Context | None, times: int = 1
     ) -> None:
         if reason is not None:
             labels = {name: value for name, value in whose.items() if name != names.NAME}
-            self._unpriced.add(1, {**labels, names.UNPRICED_REASON: reason.value}, context)
+            self._unpriced.add(times, {**labels, names.UNPRICED_REASON: reason.value}, context)

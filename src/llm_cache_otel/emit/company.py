@@ -21,7 +21,7 @@ class InferenceSpans(StrEnum):
 
 def is_suppressed() -> bool:
     """Whether the application suppresses all instrumentation in this context."""
-    return not is_instrumentation_enabled()
+    return bool(context_api.get_current()) and not is_instrumentation_enabled()
 
 
 def is_told(tellers: Iterable[object], ours: object) -> bool:

@@ -13,7 +13,7 @@ from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import MOST_VALUES
 from llm_cache_otel.guard import Guard
 
-Size = tuple[int, int]
+Size = tuple[int, int | None]
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -25,6 +25,7 @@ class Inventory:
         self._lock = forks.lock()
         self._caches: dict[int, tuple[weakref.ref[object], Callable[[object], Size], _Labels]] = {}
         self._schemas: dict[tuple[str, str], None] = {}
+        self._before: list[weakref.WeakMethod[Callable[[], None]]] = []
 
     def watch_size(
         self,
@@ -52,6 +53,19 @@ class Inventory:
             if len(self._schemas) < MOST_VALUES:
                 self._schemas[schema] = None
 
+    def before_collection(self, work: weakref.WeakMethod[Callable[[], None]]) -> None:
+        """Have `work` done whenever metrics are collected, for as long as it lives; it guards itself."""
+        with self._lock:
+            alive = [known for known in self._before if known() is not None]
+            self._before = [*alive, work]
+
+    def prepare(self) -> None:
+        """Have done what is to be done before metrics are collected."""
+        for reference in self._before:
+            work = reference()
+            if work is not None:
+                work()
+
     def sizes(self) -> Iterator[tuple[int, _Labels, Size]]:
         """The identity, labels and size of every cache that still lives."""
         with self._lock:
@@ -75,6 +89,7 @@ class Gauges:
 
     def __init__(self, meter: Meter) -> None:
         self._inventories: list[Inventory] = []
+        # The SDK asks all callbacks before it collects what was counted.
         meter.create_observable_gauge(
             names.ENTRIES, [self._entries], "{entry}", "Entries held by caches of this process."
         )
@@ -90,6 +105,9 @@ class Gauges:
             self._inventories.append(inventory)
 
     def _entries(self, options: CallbackOptions) -> Iterable[Observation]:
+        for inventory in self._inventories:
+            with inventory.guard("gauges"):
+                inventory.prepare()
         return self._sums(0)
 
     def _capacity(self, options: CallbackOptions) -> Iterable[Observation]:
@@ -102,9 +120,10 @@ class Gauges:
         for inventory in self._inventories:
             with inventory.guard("gauges"):
                 for identity, labels, size in inventory.sizes():
-                    if identity not in counted:
+                    value = size[which]
+                    if identity not in counted and value is not None:
                         counted.add(identity)
-                        sums[labels] += size[which]
+                        sums[labels] += value
         return [Observation(value, dict(labels)) for labels, value in sums.items()]
 
     def _schema_info(self, options: CallbackOptions) -> Iterable[Observation]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from llm_cache_otel._version import __version__
@@ -19,14 +19,14 @@ from llm_cache_otel.facts import (
     BackendFacts,
     Bill,
     CallFacts,
+    FunctionHits,
     Neighbour,
+    Outcome,
     PromptFinding,
     Scope,
+    Spared,
     Verdict,
 )
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
 
 KEY_BOUNDARIES = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1]
 BACKEND_BOUNDARIES = [
@@ -145,6 +145,22 @@ class Metrics:
                 self._record_prompt(prompt, owner, _context(attempt.scope))
             if bill is not None:
                 self._bills.record_attempt(bill, owner, _context(attempt.scope))
+
+    def record_function_hits(self, hits: FunctionHits, spared: Spared) -> None:
+        """Several hits of a function's cache at once, of one provider and model."""
+        whose = {
+            names.NAME: hits.name,
+            names.GEN_AI_PROVIDER_NAME: spared.provider,
+            names.GEN_AI_REQUEST_MODEL: spared.model,
+        }
+        what = {names.OUTCOME: Outcome.HIT.value, names.BACKEND: hits.backend, **whose}
+        labels, owner, nowhere = self._labels(what), self._labels(whose), Context()
+        self._requests.add(spared.count, labels, nowhere)
+        for seconds in spared.durations:
+            self._request_duration.record(seconds, labels, nowhere)
+        if spared.seconds:
+            self._saved_duration.add(spared.seconds, owner, nowhere)
+        self._bills.record_spared(spared, owner, nowhere)
 
     def record_backend(self, backend: BackendFacts, context: Context | None = None) -> None:
         labels = self._labels(

@@ -148,9 +148,10 @@ class Spans:
     def _name(self, opening: Opening) -> str:
         match opening.role:
             case SpanRole.CREATE:
-                if opening.response_model is None:
+                title = opening.response_model or opening.function
+                if title is None:
                     return names.CREATE
-                return self._create_names(f"{names.CREATE} {opening.response_model}")
+                return self._create_names(f"{names.CREATE} {title}")
             case SpanRole.LOOKUP:
                 return names.CACHE_LOOKUP
             case SpanRole.STORE:

@@ -22,10 +22,12 @@ from llm_cache_otel.facts.call import (
     Operation,
     Scope,
     SpanRole,
+    Spared,
     StoreFacts,
     Verdict,
 )
 from llm_cache_otel.facts.miss import Divergence, KeyedRequest, KeyPart, Miss, Section
+from llm_cache_otel.facts.origin import Charge, FunctionHits, Origin, OriginHits, StaleModel
 from llm_cache_otel.facts.prompt import PromptFinding, SentPrompt
 from llm_cache_otel.facts.reasons import (
     BypassReason,
@@ -48,9 +50,11 @@ __all__ = [
     "BypassReason",
     "CacheGiven",
     "CallFacts",
+    "Charge",
     "Cost",
     "Divergence",
     "ErrorReason",
+    "FunctionHits",
     "InferenceRequest",
     "InferenceResponse",
     "Inside",
@@ -64,6 +68,8 @@ __all__ = [
     "Neighbour",
     "Opening",
     "Operation",
+    "Origin",
+    "OriginHits",
     "Outcome",
     "PromptFinding",
     "PromptOutcome",
@@ -74,6 +80,8 @@ __all__ = [
     "Section",
     "SentPrompt",
     "SpanRole",
+    "Spared",
+    "StaleModel",
     "StoreFacts",
     "Unpriced",
     "Usage",

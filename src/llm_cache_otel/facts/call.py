@@ -8,9 +8,10 @@ from enum import Enum, StrEnum
 from typing import Protocol
 
 from llm_cache_otel.facts.miss import Miss
+from llm_cache_otel.facts.origin import Origin
 from llm_cache_otel.facts.prompt import PromptFinding, SentPrompt
-from llm_cache_otel.facts.reasons import Outcome, Reason
-from llm_cache_otel.facts.tokens import Bill, Reported
+from llm_cache_otel.facts.reasons import Outcome, Reason, Unpriced
+from llm_cache_otel.facts.tokens import Bill, Cost, Reported, Usage
 
 
 class Scope(Protocol):
@@ -31,7 +32,7 @@ class Operation(StrEnum):
 
 
 class CacheGiven(Enum):
-    """What stood in `cache=`."""
+    """What stood in `cache=`; or whether a function asked a cache, which is an `ADAPTER`."""
 
     NOTHING = "nothing"
     NOT_A_CACHE = "not a cache"
@@ -128,11 +129,15 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is known when an observation begins; samplers decide on no more than this."""
+    """What is known when an observation begins; samplers decide on no more than this.
+
+    `function` is the name of one that is observed itself.
+    """
 
     role: SpanRole
     start_ns: int
     response_model: str | None = None
+    function: str | None = None
     request: InferenceRequest | None = None
     neighbours: tuple[Neighbour, ...] = ()
 
@@ -213,11 +218,12 @@ class AttemptFacts:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """One call of `create`, from its start to its last chunk.
+    """One call of `create`, from its start to its last chunk; or of a `function` that is observed itself.
 
     `miss` is what had been found out of a miss when it was noticed, before anybody else could ask the same;
     `honours_ttl` whether the cache heeds a `ttl`, `None` if that can't be told. `unseen` is what could not
-    have been seen of it: then its absence says nothing.
+    have been seen of it: then its absence says nothing. `origin` is what the answer of a function took, of a
+    hit the one that it repeats.
     """
 
     interval: Interval
@@ -240,7 +246,26 @@ class CallFacts:
     store: StoreFacts | None = None
     error_type: str | None = None
     unseen: frozenset[Inside] = frozenset()
+    function: str | None = None
+    origin: Origin | None = None
     scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """What several hits of a function's cache spared, of one provider and model, as far as it is known.
+
+    `seconds` is what the storing calls took minus what their hits took.
+    """
+
+    provider: str | None
+    model: str | None
+    count: int = 0
+    durations: tuple[float, ...] = ()
+    seconds: float = 0.0
+    cost: Cost | None = None
+    usage: Usage | None = None
+    unpriced: Mapping[Unpriced, int] = field(default_factory=dict["Unpriced", int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import assert_never
 
-from llm_cache_otel.facts import BypassReason, CallFacts, ErrorReason, Verdict
+from llm_cache_otel.facts import (
+    BypassReason,
+    CallFacts,
+    ErrorReason,
+    FunctionHits,
+    StaleModel,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,16 @@ def advice_for(call: CallFacts, verdict: Verdict) -> Advice | None:
     response_model = call.response_model if reason is BypassReason.NOT_A_MODEL else None
     cause = (reason, call.name, call.provider, call.backend, response_model, part)
     return Advice(cause, _bypass_text(reason, call, part))
+
+
+def stale_model(hits: FunctionHits, stale: StaleModel) -> Advice:
+    """Of a function whose cache does not know that it would ask another model."""
+    return Advice(
+        ("stale model", hits.function, stale.kept, stale.asked),
+        f"{hits.function}() answers from its cache with what {stale.kept} said, though it would ask "
+        f"{stale.asked} by now: functools.cache goes by a function's arguments only. Make the model an "
+        f"argument of it, or call {hits.function}.cache_clear() when the model changes.",
+    )
 
 
 def _entry_advice(call: CallFacts) -> Advice:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from llm_cache_otel.facts import (
     AttemptFacts,
     Bill,
     CallFacts,
     Cost,
+    FunctionHits,
     InferenceResponse,
+    Origin,
     Outcome,
     Reported,
     Unpriced,
@@ -31,6 +34,7 @@ class Bills:
         self._prices = prices
         self._on_dropped = on_dropped
         self._stored = StoredCalls()
+        self._of_origins: WeakKeyDictionary[Origin, Bill] = WeakKeyDictionary()
 
     def knows(self, digest: str, response_id: str | None) -> bool:
         """Whether it is known what stored an entry, if it is made of this very response still."""
@@ -50,7 +54,37 @@ class Bills:
         """Whether the price table would have to be loaded for this call, which takes its time."""
         if self.prepare() is None:
             return False
+        if call.origin is not None and call.origin.charges:
+            return True
         return bool(call.attempts) or (call.lookup is not None and call.lookup.stored is not None)
+
+    def must_load_for(self, hits: FunctionHits) -> bool:
+        """Likewise, for what a function's cache has answered."""
+        return self.prepare() is not None and any(each.origin.charges for each in hits.hits)
+
+    def with_origin(self, call: CallFacts) -> CallFacts:
+        """With what is known of how a function's answer came about, and of whom."""
+        origin = call.origin
+        digest = _digest(call)
+        if origin is None and digest is not None:
+            stored = self._stored.get(digest)
+            origin = None if stored is None else stored.origin
+        if origin is None:
+            return call
+        return replace(call, origin=origin, provider=origin.provider, model=origin.model)
+
+    def of_origin(self, origin: Origin) -> Bill:
+        """What the answer took, each time that it is asked for."""
+        if not origin.is_observed:
+            return Bill(unpriced=None if self._prices.are_off else Unpriced.NO_USAGE)
+        bill = self._of_origins.get(origin)
+        if bill is None:
+            charges = (
+                self._bill(each.provider, each.model, each.response, each.seconds)
+                for each in origin.charges
+            )
+            bill = self._of_origins[origin] = replace(total(charges), is_least=not origin.is_whole)
+        return bill
 
     def of_attempts(self, call: CallFacts) -> tuple[Bill | None, ...]:
         """One for each attempt; `None` for one that failed before there was any answer."""
@@ -71,6 +105,8 @@ class Bills:
         A call that stored its answer is remembered for later hits.
         """
         digest = _digest(call)
+        if call.function is not None:
+            return self._saved_by_function(call, outcome, digest)
         if outcome is Outcome.HIT:
             entry = (call.lookup and call.lookup.stored) or InferenceResponse()
             stored = None if digest is None else self._stored.get(digest)
@@ -82,6 +118,17 @@ class Bills:
             response_id = call.attempts[-1].response.id if call.attempts else None
             seconds = call.interval.seconds
             self._remember(digest, StoredCall(seconds, total(bills), response_id))
+        return None
+
+    def _saved_by_function(
+        self, call: CallFacts, outcome: Outcome | None, digest: str | None
+    ) -> StoredCall | None:
+        origin = call.origin or Origin()
+        stored = StoredCall(origin.seconds, self.of_origin(origin), origin=origin)
+        if outcome is Outcome.HIT:
+            return stored
+        if call.store is not None and call.store.error_type is None:
+            self._remember(digest, stored)
         return None
 
     def _remember(self, digest: str | None, call: StoredCall) -> None:

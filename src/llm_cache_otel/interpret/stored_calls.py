@@ -6,18 +6,22 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Bill
+from llm_cache_otel.facts import Bill, Origin
 
 _MOST_ENTRIES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """`seconds` is `None` where the call was another process's; `response_id` is the provider's."""
+    """`seconds` is `None` where the call was another process's; `response_id` is the provider's.
+
+    `origin` is where it was a function.
+    """
 
     seconds: float | None
     bill: Bill
     response_id: str | None = None
+    origin: Origin | None = None
 
     def may_be_of(self, response_id: str | None) -> bool:
         """Not if another response has taken its place since, which another process may have stored."""

@@ -1,4 +1,4 @@
-"""Cache adapters: what they are, where they keep entries, and for how long."""
+"""Cache adapters and the stores behind them: what they are, where they keep entries, and for how long."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from llm_cache_otel.observe.instructor_api import AutoCache, BaseCache, DiskCache, auto_cache_size
 from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.stores import is_backend
 
 _CLIENT_LIBRARIES = {"redis": "redis", "diskcache": "disk"}
 
@@ -23,6 +24,10 @@ def backend_of(cache: object) -> str:
         return "memory"
     if isinstance(cache, DiskCache):
         return "disk"
+    for kind in type(cache).__mro__:
+        library = kind.__module__.split(".")[0]
+        if library in _CLIENT_LIBRARIES:
+            return _CLIENT_LIBRARIES[library]
     for held in getattr(cache, "__dict__", {}).values():
         library = type(held).__module__.split(".")[0]
         if library in _CLIENT_LIBRARIES and isinstance(cache, BaseCache):
@@ -50,10 +55,18 @@ def watch_size(reporter: Reporter, cache: Any, backend: str, name: str | None) -
 
 
 def place_of(cache: Any) -> Hashable | None:
-    """Where the entries are of a `DiskCache`, of which many may be made; `None` of any other cache."""
-    if type(cache) is not DiskCache:
+    """Where the entries are of stores of which many may be made for one place; `None` of any other cache."""
+    if type(cache) is DiskCache:
+        cache = cache._cache
+    if not is_backend(cache):
         return None
-    return "disk", cache._cache.directory
+    if backend_of(cache) == "disk":
+        return "disk", cache.directory
+    pool = getattr(cache, "connection_pool", None)  # a cluster has none
+    asked = getattr(pool, "connection_kwargs", None)
+    if not asked:
+        return None
+    return "redis", *(asked.get(name) for name in ("host", "port", "path", "db"))
 
 
 def full_at(cache: Any) -> int | None:
@@ -72,7 +85,7 @@ def honours_ttl(cache: Any, depth: int = 3) -> bool | None:
     """
     if _is_plain(cache, AutoCache):
         return False
-    if _is_plain(cache, DiskCache):
+    if _is_plain(cache, DiskCache) or is_backend(cache):
         return True
     reads = _reads_ttl(type(cache).set)
     if reads is not True:

@@ -1,4 +1,4 @@
-"""One `get` or `set` of a cache adapter, timed."""
+"""One `get` or `set` of a cache's store, timed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Clock, Observing, Surroundings
+from llm_cache_otel.observe.stores import ADAPTER, Asked
+
+Listener = Callable[[object, Any, BackendFacts], bool]
+"""Takes an observed store, a key, and what came of asking for it; whether it takes that for its own."""
+
+current_listener: ContextVar[Listener | None] = ContextVar("llm_cache_otel_listener", default=None)
+"""The observed function's that runs, for what an observed store is asked."""
 
 _busy: ContextVar[tuple[object, ...]] = ContextVar("llm_cache_otel_busy_caches", default=())
 """Caches whose `get` or `set` is being timed: an adapter that is observed by itself, or that calls
@@ -30,7 +37,7 @@ class BackendStep:
         self,
         operation: Operation,
         cache: object,
-        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        asked: Asked,
         *,
         backend: str,
         name: str | None,
@@ -44,21 +51,15 @@ class BackendStep:
         self._name = name
         self._clock = clock
         self._done = done
+        self._asked = asked
         self._entry_size: int | None = None
-        self._ttl: float | None = None
         if operation is Operation.SET:
-            self._read_set(*arguments)
+            self._entry_size = entry_size(asked.value)
         self._token: Token[tuple[object, ...]] | None = None
         self._start_ns = clock.now()
         self._end_ns = self._start_ns
         self._scope = None if open_scope is None else open_scope(self._start_ns)
         self._surroundings = Surroundings(None, self._scope)
-
-    def _read_set(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        value = args[1] if len(args) > 1 else kwargs.get("value")
-        ttl = args[2] if len(args) > 2 else kwargs.get("ttl")
-        self._entry_size = entry_size(value)
-        self._ttl = ttl if isinstance(ttl, (int, float)) else None
 
     def enter(self) -> None:
         self._token = _busy.set((*_busy.get(), self._cache))
@@ -73,12 +74,15 @@ class BackendStep:
             self._token = None
 
     def failed(self, error: BaseException) -> None:
-        self._finish(hit=None, error=error)
+        if self._asked.or_raises and isinstance(error, KeyError):
+            self._finish(hit=False, error=None)
+        else:
+            self._finish(hit=None, error=error)
 
     def returned(self, value: Any) -> None:
         hit = None
         if self._operation is Operation.GET:
-            hit = value is not None
+            hit = self._asked.is_found(value)
             self._entry_size = entry_size(value)
         self._finish(hit=hit, error=None)
 
@@ -91,7 +95,7 @@ class BackendStep:
                 name=self._name,
                 hit=hit,
                 entry_size=self._entry_size,
-                ttl=self._ttl,
+                ttl=self._asked.ttl,
                 error_type=None if error is None else error_type(error),
                 scope=self._scope,
             )
@@ -120,7 +124,8 @@ def _observed(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    make = lambda: tap._self_step(operation, tap.__wrapped__, (args, kwargs))
+    asked = ADAPTER[operation].asked
+    make = lambda: tap._self_step(operation, tap.__wrapped__, asked(args, kwargs))
     with Observing(tap._self_guard, f"cache {operation}", make) as seen:
         value = method(*args, **kwargs)
     return seen.returned(value)

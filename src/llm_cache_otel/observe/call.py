@@ -21,13 +21,14 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
-from llm_cache_otel.observe.adapter_methods import adapter_methods
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
 from llm_cache_otel.observe.ports import CacheHistory, Reporter
+from llm_cache_otel.observe.spending import current_spending
 from llm_cache_otel.observe.step import Clock, Surroundings
+from llm_cache_otel.observe.store_methods import store_methods
 from llm_cache_otel.observe.stream import is_generator, watch_generator
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Call:
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
         self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
         self._awaits_stream = False
+        self._spending = current_spending.get()
         self._unfinished = threading.Lock()
         self.scope = self.reporter.open(
             Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
@@ -236,7 +238,11 @@ class Call:
         if self._missed is not None and self.history is not None:
             with self.guard("history"):
                 self.history.ended(self._missed)
-        attempts, self.attempts = self.attempts, []  # no cycle: a finished call is freed at once
+        attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
+        self.attempts = []  # no cycle: a finished call is freed at once
+        if self._spending is not None:
+            with self.guard("spending"):
+                self._spending.add(attempts)
         self.reporter.finished(
             CallFacts(
                 interval=Interval(self._start_ns, end_ns),
@@ -255,7 +261,7 @@ class Call:
                 key=self.key,
                 lookup=self.lookup,
                 miss=self.miss,
-                attempts=tuple(attempt.facts(end_ns) for attempt in attempts),
+                attempts=attempts,
                 store=self.store,
                 error_type=None if error is None else error_type(error),
                 unseen=instructor_api.unseen,
@@ -266,7 +272,7 @@ class Call:
 
 
 def _name_of(cache: object) -> str | None:
-    observed = adapter_methods.get(cache)
+    observed = store_methods.get(cache)
     return None if observed is None else observed.name
 
 

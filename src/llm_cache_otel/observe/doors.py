@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 from typing import Any, Protocol
 
-from llm_cache_otel.observe.adapter_methods import adapter_methods
 from llm_cache_otel.observe.boundary import ObservedCreate
 from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.clients import observed_clients
+from llm_cache_otel.observe.functions import FunctionDoor, is_function
 from llm_cache_otel.observe.instructor_api import (
-    BaseCache,
     Instructor,
     is_patched_create,
     layers,
 )
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.seams import seams
+from llm_cache_otel.observe.store_methods import store_methods
+from llm_cache_otel.observe.stores import methods_of
 
 
 class Door(Protocol):
@@ -29,7 +30,9 @@ class Door(Protocol):
         """Whether it was given to `instrument`, and not let go since."""
         ...
 
-    def open(self, reporter: Reporter, name: str | None) -> None: ...
+    def open(self, reporter: Reporter, name: str | None) -> Any:
+        """What takes the target's place: itself, mostly."""
+        ...
 
     def close(self) -> None: ...
 
@@ -40,8 +43,10 @@ def door_for(target: Any) -> Door | None:
         return None
     if isinstance(target, Instructor):
         return _InstructorDoor(target)
-    if isinstance(target, BaseCache):
-        return _AdapterDoor(target)
+    if methods_of(target) is not None:
+        return _StoreDoor(target)
+    if is_function(target):
+        return FunctionDoor(target)
     return patched_door(target)
 
 
@@ -72,9 +77,10 @@ class _InstructorDoor:
     def is_open(self) -> bool:
         return observed_clients.is_given(self._client)
 
-    def open(self, reporter: Reporter, name: str | None) -> None:
+    def open(self, reporter: Reporter, name: str | None) -> Any:
         observed_clients.add(self._client, reporter, name)
         seams.open_for(self._client)
+        return self._client
 
     def close(self) -> None:
         if self.is_open():
@@ -96,9 +102,10 @@ class PatchedDoor:
         observed = self._observed()
         return observed is not None and observed.watch.given
 
-    def open(self, reporter: Reporter, name: str | None) -> None:
+    def open(self, reporter: Reporter, name: str | None) -> Any:
         self.watch(Watch(reporter, name, given=True))
         seams.open_for(self._client)
+        return self._client
 
     def watch(self, watch: Watch) -> None:
         create = self._completions.create
@@ -128,20 +135,21 @@ class PatchedDoor:
         return None
 
 
-class _AdapterDoor:
-    """A cache adapter."""
+class _StoreDoor:
+    """A cache adapter, or a backend's own client."""
 
-    def __init__(self, cache: BaseCache) -> None:
-        self._cache = cache
+    def __init__(self, store: Any) -> None:
+        self._store = store
 
     def obstacle(self) -> str | None:
         return None
 
     def is_open(self) -> bool:
-        return adapter_methods.get(self._cache) is not None
+        return store_methods.get(self._store) is not None
 
-    def open(self, reporter: Reporter, name: str | None) -> None:
-        adapter_methods.add(self._cache, reporter, name)
+    def open(self, reporter: Reporter, name: str | None) -> Any:
+        store_methods.add(self._store, reporter, name)
+        return self._store
 
     def close(self) -> None:
-        adapter_methods.remove(self._cache)
+        store_methods.remove(self._store)

@@ -18,6 +18,7 @@ from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.backend import BackendStep, Tap
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Surroundings
+from llm_cache_otel.observe.stores import Asked
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.call import Call
@@ -38,11 +39,11 @@ class _CacheStep:
         """What Instructor's helper is to use in the adapter's place."""
         return Tap(cache, self._call.guard, self._backend_step)
 
-    def _backend_step(self, operation: Operation, cache: object, arguments: Any) -> BackendStep:
+    def _backend_step(self, operation: Operation, cache: object, asked: Asked) -> BackendStep:
         return BackendStep(
             operation,
             cache,
-            arguments,
+            asked,
             backend=self._call.backend or "",
             name=self._call.name,
             clock=self._call.clock,

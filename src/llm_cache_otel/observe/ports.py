@@ -9,6 +9,7 @@ from typing import Protocol
 from llm_cache_otel.facts import (
     BackendFacts,
     CallFacts,
+    FunctionHits,
     Interval,
     KeyedRequest,
     Miss,
@@ -17,8 +18,8 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.guard import Guard
 
-CacheSize = tuple[int, int]
-"""Entries held and entries there is room for."""
+CacheSize = tuple[int, int | None]
+"""Entries held and entries there is room for, if that is limited."""
 
 
 class CacheHistory(Protocol):
@@ -50,6 +51,11 @@ class Reporter(Protocol):
 
     guard: Guard
 
+    @property
+    def tells_hits_apart(self) -> bool:
+        """Whether each hit of a function's cache in memory is to be told as a call of its own."""
+        ...
+
     def open(self, opening: Opening, within: Scope | None = None) -> Scope:
         """A scope whose parent is the current one of the caller's context.
 
@@ -70,6 +76,18 @@ class Reporter(Protocol):
 
         `dropped` where a finalizer may be what tells: then nothing may be done that takes a lock.
         """
+        ...
+
+    def function_hits(self, facts: FunctionHits) -> None:
+        """Say what a function's cache in memory has answered: several hits at once."""
+        ...
+
+    def before_collection(self, work: weakref.WeakMethod[Callable[[], None]]) -> None:
+        """Have `work` done whenever metrics are collected, for as long as it lives; it guards itself."""
+        ...
+
+    def ready(self) -> None:
+        """Have a pipeline, if one is needed that this process has not."""
         ...
 
     def digest(self, key: str) -> str:

@@ -91,7 +91,7 @@ def prepared_answer(prepared: Any) -> AnswerKind:
         return AnswerKind.NOT_A_MODEL
     if issubclass(prepared, AdapterBase):
         content = typing.cast("type[BaseModel]", prepared).model_fields["content"].annotation
-        return AnswerKind.UNDECIDED if _may_be_model(content) else AnswerKind.NOT_A_MODEL
+        return AnswerKind.UNDECIDED if may_be_model(content) else AnswerKind.NOT_A_MODEL
     return AnswerKind.MODEL
 
 
@@ -100,7 +100,7 @@ def given_answer(result: object) -> AnswerKind:
     return AnswerKind.MODEL if isinstance(result, BaseModel) else AnswerKind.NOT_A_MODEL
 
 
-def _may_be_model(annotation: Any) -> bool:
+def may_be_model(annotation: Any) -> bool:
     if typing.get_origin(annotation) in (typing.Union, UnionType, typing.Annotated):
-        return any(_may_be_model(argument) for argument in typing.get_args(annotation))
+        return any(may_be_model(argument) for argument in typing.get_args(annotation))
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -54,22 +55,35 @@ class Step(Protocol):
 
 
 class Surroundings:
-    """What is current while host code runs: the call to attribute it to, and its place in the trace."""
+    """What is current while host code runs: the call to attribute it to, and its place in the trace.
 
-    __slots__ = ("_call", "_scope", "_token")
+    `current` is what else is, by its variable.
+    """
 
-    def __init__(self, call: Call | None, scope: Scope | None) -> None:
+    __slots__ = ("_call", "_current", "_scope", "_token", "_tokens")
+
+    def __init__(
+        self,
+        call: Call | None,
+        scope: Scope | None,
+        current: Mapping[ContextVar[Any], object] | None = None,
+    ) -> None:
         self._call = call
         self._scope = scope
+        self._current = current
         self._token: Token[Call | None] | None = None
+        self._tokens: list[Token[Any]] = []
 
     def enter(self) -> None:
         self._token = current_call.set(self._call)
+        if self._current is not None:
+            for variable, value in self._current.items():
+                self._tokens.append(variable.set(value))
         if self._scope is not None:
             self._scope.enter()
 
     def leave(self) -> None:
-        self._call = None  # no cycle: a finished call is freed at once
+        self._call = self._current = None  # no cycle: a finished call is freed at once
         if self._token is None:
             return
         try:
@@ -80,6 +94,10 @@ class Surroundings:
             # A coroutine that is dropped is closed in a context where nothing was attached.
             self._token = None
             return
+        while self._tokens:
+            token = self._tokens.pop()
+            with suppress(RuntimeError):
+                token.var.reset(token)
         if self._scope is not None:
             self._scope.leave()
         self._token = None

@@ -1,0 +1,175 @@
+"""One run of a function whose answers are cached, by whatever it is that keeps them."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llm_cache_otel.facts import (
+    AnswerKind,
+    CacheGiven,
+    CallFacts,
+    Inside,
+    Interval,
+    KeyedRequest,
+    KeyFacts,
+    LookupFacts,
+    Miss,
+    Opening,
+    Origin,
+    SpanRole,
+    StoreFacts,
+)
+from llm_cache_otel.observe import response_model
+from llm_cache_otel.observe.call import Watch
+from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.function_request import function_request
+from llm_cache_otel.observe.ports import CacheHistory
+from llm_cache_otel.observe.spending import Spending, current_spending
+from llm_cache_otel.observe.step import Clock, Surroundings
+
+
+@dataclass(frozen=True)
+class FunctionTarget:
+    """What is known of an observed function before it is called.
+
+    `name` is its own, `signature` is `None` where it can't be told, and `response_model` the Pydantic model
+    that it is declared to return, if it is.
+    """
+
+    watch: Watch
+    name: str
+    signature: inspect.Signature | None
+    response_model: str | None
+    schema_digest: str | None
+
+
+def function_target(function: Callable[..., Any], watch: Watch) -> FunctionTarget:
+    """What can be told of a function without calling it."""
+    signature = model = None
+    with watch.reporter.guard("signature"):
+        signature = _signature(function)
+        model = returned_model(function)
+    return FunctionTarget(
+        watch,
+        getattr(function, "__name__", type(function).__name__),
+        signature,
+        response_model.display_name(model),
+        response_model.schema_digest(model),
+    )
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin's
+        return None
+
+
+def returned_model(function: Callable[..., Any]) -> Any | None:
+    """What a function is declared to return, if a Pydantic model is in it that can be found."""
+    function = inspect.unwrap(function)
+    try:
+        annotation = typing.get_type_hints(function).get("return")
+    except Exception:  # of names that are defined later, or elsewhere
+        annotation = getattr(function, "__annotations__", {}).get("return")
+    return annotation if response_model.may_be_model(annotation) else None
+
+
+class FunctionCall:
+    """One run, as a step (`llm_cache_otel.observe.step.Step`). A kind of cache adds what it sees of it."""
+
+    backend: str | None = None
+    """Until the cache is known that the function asks."""
+
+    def __init__(
+        self,
+        target: FunctionTarget,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        began: int | None = None,
+    ) -> None:
+        """`began` is of `time.perf_counter_ns`, by default now."""
+        self.clock = Clock()
+        self._start_ns = self.clock.now() if began is None else self.clock.at(began)
+        self.target = target
+        self.reporter = target.watch.reporter
+        self.guard = self.reporter.guard
+        self.spending = Spending(current_spending.get())
+        self.history: CacheHistory | None = None
+        self.miss: Miss | None = None
+        self.key: KeyFacts | None = None
+        self.ttl: float | None = None
+        self.origin: Origin | None = None
+        self._arguments = args, kwargs
+        self.scope = self.reporter.open(
+            Opening(
+                SpanRole.CREATE,
+                self._start_ns,
+                response_model=target.response_model,
+                function=target.name,
+            )
+        )
+        self._surroundings = Surroundings(None, self.scope, self.current())
+
+    def current(self) -> dict[Any, object]:
+        """What else is current while the function runs, by its variable."""
+        return {current_spending: self.spending}
+
+    def enter(self) -> None:
+        self._surroundings.enter()
+
+    def leave(self) -> None:
+        self._surroundings.leave()
+
+    def request(self) -> KeyedRequest | None:
+        """What the function was asked, as far as it can be read."""
+        return function_request(self.target.signature, *self._arguments)
+
+    def lookup(self, error: BaseException | None) -> LookupFacts | None:
+        """What its cache found; `None` if it was not asked."""
+        raise NotImplementedError
+
+    def store(self) -> StoreFacts | None:
+        return None
+
+    def failed(self, error: BaseException) -> None:
+        self.finish(error)
+
+    def returned(self, result: Any) -> None:
+        self.finish(None)
+
+    def finish(self, error: BaseException | None) -> None:
+        end_ns = self.clock.now()
+        interval = Interval(self._start_ns, end_ns)
+        self._arguments = (), {}
+        lookup = self.lookup(error)
+        if self.origin is None and (lookup is None or not lookup.hit):
+            self.origin = self.spending.origin(interval.seconds)
+        self.reporter.finished(
+            CallFacts(
+                interval=interval,
+                cache=CacheGiven.NOTHING if lookup is None else CacheGiven.ADAPTER,
+                answer=AnswerKind.MODEL,
+                name=self.target.watch.name,
+                response_model=self.target.response_model,
+                schema_digest=self.target.schema_digest,
+                backend=self.backend,
+                ttl=self.ttl,
+                honours_ttl=None if self.history is None else self.history.honours_ttl,
+                key=self.key,
+                lookup=lookup,
+                miss=self.miss,
+                store=self.store(),
+                error_type=None if error is None else error_type(error),
+                unseen=frozenset({Inside.ATTEMPTS}),
+                function=self.target.name,
+                origin=self.origin,
+                scope=self.scope,
+            ),
+            dropped=isinstance(error, GeneratorExit),
+        )

@@ -1,0 +1,49 @@
+"""Reads what a function was asked: its texts as prompts, and whatever else as parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llm_cache_otel.facts import KeyedRequest, KeyPart, Section
+from llm_cache_otel.observe.sections import UNREADABLE, json_of
+
+_OWNERS = ("self", "cls")
+
+
+def function_request(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> KeyedRequest | None:
+    """From the arguments of one call; `None` for what can't be read."""
+    if signature is None:
+        return None
+    try:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        texts, parameters = [], {}
+        for number, (name, value) in enumerate(_arguments(bound)):
+            if isinstance(value, str):
+                texts.append(Section("arguments", value, name, number))
+            else:
+                parameters[name] = _written(name, value)
+        parts: dict[KeyPart, str | None] = {KeyPart.PARAMETERS: json_of(parameters)}
+        return KeyedRequest(tuple(texts), parts, parameters)
+    except UNREADABLE:
+        return None
+
+
+def _arguments(bound: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
+    for name, value in bound.arguments.items():
+        match bound.signature.parameters[name].kind:
+            case inspect.Parameter.VAR_POSITIONAL:
+                yield from ((f"{name}.{number}", each) for number, each in enumerate(value))
+            case inspect.Parameter.VAR_KEYWORD:
+                yield from value.items()
+            case _:
+                yield name, value
+
+
+def _written(name: str, value: Any) -> str:
+    """An object whose method it is, is told by its identity."""
+    return f"{type(value).__name__} {id(value)}" if name in _OWNERS else json_of(value)

@@ -1,0 +1,143 @@
+"""Functions whose answers a decorator keeps in a store, such as `diskcache.Cache` or `redis.Redis`.
+
+The decorator is anybody's. What it asks of an observed store while the function runs tells the rest: the
+first that it gets is the lookup, and what it sets under the same key the store.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from llm_cache_otel.facts import (
+    BackendFacts,
+    Interval,
+    KeyFacts,
+    LookupFacts,
+    Operation,
+    StoreFacts,
+)
+from llm_cache_otel.observe import adapter
+from llm_cache_otel.observe.backend import current_listener
+from llm_cache_otel.observe.call import Watch
+from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.function_call import FunctionCall, FunctionTarget, function_target
+from llm_cache_otel.observe.step import Observing
+
+
+class StoreFunctionCall(FunctionCall):
+    """One run of the function, with its decorator."""
+
+    def __init__(
+        self, target: FunctionTarget, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._asked: object = None
+        self._key: str | None = None
+        self._got: BackendFacts | None = None
+        self._set: BackendFacts | None = None
+        super().__init__(target, args, kwargs)
+
+    def current(self) -> dict[Any, object]:
+        return {**super().current(), current_listener: self.note}
+
+    def note(self, store: object, key: Any, facts: BackendFacts) -> bool:
+        """Whether what an observed store was asked is this function's lookup, or what it stores."""
+        is_get = facts.operation is Operation.GET
+        if is_get and self._got is None and not self.spending.is_any:
+            self._looked_up(store, _text_of(key), facts)
+        elif not is_get and self._got and store is self._asked and _text_of(key) == self._key:
+            self._stored(facts)
+        else:
+            return False
+        return True
+
+    def _looked_up(self, store: object, key: str, got: BackendFacts) -> None:
+        self._asked, self._key, self._got = store, key, got
+        self.backend = got.backend
+        self.key = KeyFacts(
+            Interval(self._start_ns, max(self._start_ns, got.interval.start_ns)),
+            self.reporter.digest(key),
+        )
+        if got.error_type is not None:
+            return
+        with self.guard("history"):
+            self.history = self.reporter.history_of(
+                store, adapter.place_of(store), lambda: adapter.honours_ttl(store)
+            )
+            during = self.clock.of_process(got.interval)
+            if got.hit:
+                self.history.hit(key, during)
+            else:
+                self.miss = self.history.missed(key, during, self.request, capacity=None)
+
+    def _stored(self, facts: BackendFacts) -> None:
+        self._set, self.ttl = facts, facts.ttl
+        if facts.error_type is None and self.history is not None and self._key is not None:
+            with self.guard("history"):
+                during = self.clock.of_process(facts.interval)
+                self.history.stored(self._key, during, facts.ttl)
+
+    def lookup(self, error: BaseException | None) -> LookupFacts | None:
+        got = self._got
+        if got is None:
+            return None
+        failure = got.error_type
+        was_asked = self.spending.is_any or self._set is not None
+        if got.hit and isinstance(error, ValidationError) and not was_asked:
+            failure = error_type(error)  # what was found is no answer any more
+        hit = bool(got.hit) and failure is None and not was_asked
+        return LookupFacts(got.interval, hit, got, error_type=failure, scope=got.scope)
+
+    def store(self) -> StoreFacts | None:
+        stored = self._set
+        if stored is None:
+            return None
+        return StoreFacts(stored.interval, stored, stored.error_type, stored.scope)
+
+    def finish(self, error: BaseException | None) -> None:
+        if self.miss is not None or (self._got is not None and self._got.hit is False):
+            with self.guard("history"):
+                if self.history is not None and self._key is not None:
+                    self.history.ended(self._key)
+        super().finish(error)
+        self._asked = None
+
+
+def _text_of(key: Any) -> str:
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "backslashreplace")
+    return key if isinstance(key, str) else repr(key)
+
+
+def observed_function(function: Any, watch: Watch) -> Callable[..., Any]:
+    """`function`, and to everybody who asks still that, with every run of it observed."""
+    target = function_target(function, watch)
+
+    def step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StoreFunctionCall | None:
+        if not watch.on or watch.reporter.is_suppressed():
+            return None
+        return StoreFunctionCall(target, args, kwargs)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            observing = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
+            with observing as seen:
+                result = await function(*args, **kwargs)
+            return seen.returned(result)
+
+        return call_async
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        observing = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
+        with observing as seen:
+            result = function(*args, **kwargs)
+        return seen.returned(result)
+
+    return call
