@@ -46,7 +46,7 @@ def _given(args: Args, kwargs: Kwargs, position: int, name: str, default: Any = 
     return args[position] if len(args) > position else kwargs.get(name, default)
 
 
-def _seconds(value: Any, *, each: float = 1.0) -> float | None:
+def _seconds(value: Any, *, each: float = 1) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
