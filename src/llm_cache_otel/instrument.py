@@ -60,7 +60,7 @@ def instrument(
         ValueError: `name` is empty.
     """
     check_arguments(tracer_provider, meter_provider, settings)
-    _check_name(name)
+    check_name("instrument", name)
     with _lock:
         door = _door_for("instrument", target)
         obstacle = door.obstacle()
@@ -82,6 +82,24 @@ def instrument(
                 type(target).__name__,
             )
     return target
+
+
+def observe_decorated(function: T, name: str | None) -> T:
+    """What takes the place of a function that this package's decorator has made, observed."""
+    from llm_cache_otel.observe.functions import FunctionDoor
+
+    with _lock:
+        try:
+            reporter = _reporters.get(
+                _of_all.get("tracer_provider"),
+                _of_all.get("meter_provider"),
+                _of_all.get("settings") or Settings(),
+            )
+            observed: T = FunctionDoor(function).open_decorated(reporter, name)
+        except Exception as error:
+            _warn_of_failure(error)
+            return function
+    return observed
 
 
 def uninstrument(target: T) -> T:
@@ -157,11 +175,12 @@ def check_arguments(tracer_provider: object, meter_provider: object, settings: o
         )
 
 
-def _check_name(name: object) -> None:
+def check_name(function: str, name: object) -> None:
+    """Raise `TypeError` or `ValueError` for what is no label, that was given to `function`."""
     if name is not None and not isinstance(name, str):
-        raise TypeError(f"instrument(name=...) must be a string, not {_kind(name)}")
+        raise TypeError(f"{function}(name=...) must be a string, not {_kind(name)}")
     if name is not None and not name.strip():
-        raise ValueError("instrument(name=...) must not be empty; leave it out for no label")
+        raise ValueError(f"{function}(name=...) must not be empty; leave it out for no label")
 
 
 def _check_provider(argument: str, wanted: str, method: str, provider: object) -> None:

@@ -33,6 +33,7 @@ class MissReason(StrEnum):
     LOST = "lost"
     NOT_STORED = "not_stored"
     IN_FLIGHT = "in_flight"
+    ENTRY_INVALID = "entry_invalid"
 
 
 class BypassReason(StrEnum):

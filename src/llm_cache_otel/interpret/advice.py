@@ -32,8 +32,8 @@ def advice_for(call: CallFacts, verdict: Verdict) -> Advice | None:
     reason = verdict.reason
     if reason is ErrorReason.ENTRY_INVALID:
         return _entry_advice(call)
-    if not isinstance(reason, BypassReason):
-        return None
+    if not isinstance(reason, BypassReason) or call.function is not None:
+        return None  # of a function, the decorator says more itself
     part = call.key.unserializable_part if call.key is not None else None
     response_model = call.response_model if reason is BypassReason.NOT_A_MODEL else None
     cause = (reason, call.name, call.provider, call.backend, response_model, part)
@@ -51,6 +51,13 @@ def stale_model(hits: FunctionHits, stale: StaleModel) -> Advice:
 
 
 def _entry_advice(call: CallFacts) -> Advice:
+    if call.function is not None:
+        return Advice(
+            (ErrorReason.ENTRY_INVALID, call.name, call.function),
+            f"A cached entry of {call.function}() no longer validates, and its decorator raises instead of "
+            "asking the provider. Delete the entry, and make the model's schema a part of the key: "
+            "llm_cache_otel.instructor_cache does.",
+        )
     return Advice(
         (ErrorReason.ENTRY_INVALID, call.name, call.response_model),
         f"A cached entry for {call.response_model or 'a response model'} no longer validates, and "

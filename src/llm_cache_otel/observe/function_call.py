@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +40,7 @@ class FunctionTarget:
     """
 
     watch: Watch
+    function: Callable[..., Any]
     name: str
     signature: inspect.Signature | None
     response_model: str | None
@@ -55,6 +55,7 @@ def function_target(function: Callable[..., Any], watch: Watch) -> FunctionTarge
         model = returned_model(function)
     return FunctionTarget(
         watch,
+        function,
         getattr(function, "__name__", type(function).__name__),
         signature,
         response_model.display_name(model),
@@ -71,11 +72,10 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
 
 def returned_model(function: Callable[..., Any]) -> Any | None:
     """What a function is declared to return, if a Pydantic model is in it that can be found."""
-    function = inspect.unwrap(function)
     try:
-        annotation = typing.get_type_hints(function).get("return")
+        annotation = response_model.return_annotation(function)
     except Exception:  # of names that are defined later, or elsewhere
-        annotation = getattr(function, "__annotations__", {}).get("return")
+        return None
     return annotation if response_model.may_be_model(annotation) else None
 
 
@@ -84,6 +84,9 @@ class FunctionCall:
 
     backend: str | None = None
     """Until the cache is known that the function asks."""
+
+    cache = CacheGiven.NOTHING
+    """Where no cache is seen to be asked."""
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class FunctionCall:
         self.key: KeyFacts | None = None
         self.ttl: float | None = None
         self.origin: Origin | None = None
+        self.answer = AnswerKind.MODEL
         self._arguments = args, kwargs
         self.scope = self.reporter.open(
             Opening(
@@ -153,8 +157,8 @@ class FunctionCall:
         self.reporter.finished(
             CallFacts(
                 interval=interval,
-                cache=CacheGiven.NOTHING if lookup is None else CacheGiven.ADAPTER,
-                answer=AnswerKind.MODEL,
+                cache=self.cache if lookup is None else CacheGiven.ADAPTER,
+                answer=self.answer,
                 name=self.target.watch.name,
                 response_model=self.target.response_model,
                 schema_digest=self.target.schema_digest,

@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from llm_cache_otel.observe.call import Watch
+from llm_cache_otel.observe.entry_function import EntryFunctionCall
 from llm_cache_otel.observe.function_cache import LruCached, observed_cache
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.store_function import observed_function
@@ -38,7 +39,7 @@ class FunctionDoor:
         return None
 
     def is_open(self) -> bool:
-        return self._watch is not None and self._watch.on
+        return self._watch is not None and self._watch.on and self._watch.given
 
     def open(self, reporter: Reporter, name: str | None) -> Any:
         """The observed function that takes its place; of one that was observed before, that."""
@@ -49,6 +50,13 @@ class FunctionDoor:
         watch = Watch(reporter, name, given=True)
         observe = observed_cache if isinstance(self._function, LruCached) else observed_function
         observed = observe(self._function, watch)
+        _watches[observed] = watch
+        return observed
+
+    def open_decorated(self, reporter: Reporter, name: str | None) -> Any:
+        """As `open`, of what this package's decorator made; `instrument` may say more of it."""
+        watch = Watch(reporter, name, given=False)
+        observed = observed_function(self._function, watch, EntryFunctionCall)
         _watches[observed] = watch
         return observed
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import typing
 import weakref
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,6 +21,22 @@ from llm_cache_otel.observe.instructor_api import (
 )
 
 _schema_digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+
+
+def return_annotation(function: Any) -> Any:
+    """What a function is declared to return, whatever else in its annotations can't be resolved.
+
+    Raises:
+        Exception: it is written as text, and names what is not there.
+    """
+    function = inspect.unwrap(function)
+    annotation = getattr(function, "__annotations__", {}).get("return")
+    if not isinstance(annotation, str):
+        return annotation
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    enclosed = {name: cell.cell_contents for name, cell in cells}
+    holder = SimpleNamespace(__annotations__={"return": annotation})
+    return typing.get_type_hints(holder, function.__globals__, enclosed)["return"]
 
 
 def display_name(response_model: Any) -> str | None:

@@ -113,14 +113,16 @@ def _text_of(key: Any) -> str:
     return key if isinstance(key, str) else repr(key)
 
 
-def observed_function(function: Any, watch: Watch) -> Callable[..., Any]:
+def observed_function(
+    function: Any, watch: Watch, kind: type[StoreFunctionCall] = StoreFunctionCall
+) -> Callable[..., Any]:
     """`function`, and to everybody who asks still that, with every run of it observed."""
     target = function_target(function, watch)
 
     def step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StoreFunctionCall | None:
         if not watch.on or watch.reporter.is_suppressed():
             return None
-        return StoreFunctionCall(target, args, kwargs)
+        return kind(target, args, kwargs)
 
     if inspect.iscoroutinefunction(function):
 

@@ -78,13 +78,8 @@ class StoreMethods:
             observed = self.get(store)
             if observed is None or is_busy(store):
                 return original(store, *args, **kwargs)
-            make = lambda: _step(method, observed, store, method.asked(args, kwargs))
-            observing = Observing(observed.reporter.guard, f"cache {method.operation}", make)
-            if observed.is_async:
-                return _awaited(original(store, *args, **kwargs), observing)
-            with observing as seen:
-                value = original(store, *args, **kwargs)
-            return seen.returned(value)
+            function = functools.partial(original, store)
+            return operate(observed, method, function, store, args, kwargs)
 
         setattr(kind, name, watched)
 
@@ -94,6 +89,29 @@ class StoreMethods:
                 setattr(kind, name, original)
 
         return undo
+
+
+def operate(
+    observed: ObservedStore | None,
+    method: Method,
+    function: Callable[..., Any],
+    store: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """What `function(*args, **kwargs)` answers, which asks a store; observed, if it is to be.
+
+    Of an async store it is to be awaited.
+    """
+    if observed is None:
+        return function(*args, **kwargs)
+    make = lambda: _step(method, observed, store, method.asked(args, kwargs))
+    observing = Observing(observed.reporter.guard, f"cache {method.operation}", make)
+    if observed.is_async:
+        return _awaited(function(*args, **kwargs), observing)
+    with observing as seen:
+        value = function(*args, **kwargs)
+    return seen.returned(value)
 
 
 async def _awaited(answer: Awaitable[Any], observing: Observing) -> Any:

@@ -108,7 +108,7 @@ _FANOUT = {
 }
 """Its `[]` asks its shards."""
 
-_REDIS = {
+REDIS = {
     "get": Method(Operation.GET, _redis_get),
     "getex": Method(Operation.GET, _redis_get),
     "set": Method(Operation.SET, _redis_set),
@@ -120,8 +120,8 @@ _REDIS = {
 _STORES: Mapping[tuple[str, str], Mapping[str, Method]] = {
     ("diskcache", "Cache"): _DISK,
     ("diskcache", "FanoutCache"): _FANOUT,
-    ("redis", "Redis"): _REDIS,
-    ("redis", "RedisCluster"): _REDIS,
+    ("redis", "Redis"): REDIS,
+    ("redis", "RedisCluster"): REDIS,
 }
 _PIPELINES = frozenset({"Pipeline", "ClusterPipeline"})
 """Which are clients too, and answer later."""
