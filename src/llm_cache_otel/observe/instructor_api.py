@@ -40,6 +40,7 @@ __all__ = [
     "PartialBase",
     "auto_cache_size",
     "changes_messages",
+    "default_model",
     "ignores_other_caches",
     "is_patched_create",
     "is_somebody_elses",
@@ -226,6 +227,20 @@ def no_hooks() -> Any | None:
 def auto_cache_size(cache: Any) -> tuple[int, int]:
     """Entries held by an `AutoCache`, and entries it has room for."""
     return len(cache._cache), cache._maxsize
+
+
+def default_model(client: Any) -> str | None:
+    """The model that a client asks where a call names none; `None` if it has none, or that can't be told.
+
+    `from_provider` leaves it in the closure of the client's create, others among its default arguments.
+    """
+    held = vars(client)
+    model = held.get("kwargs", {}).get("model")
+    for function in layers(held.get(CREATE)):
+        names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+        if model is None and "default_model" in names:
+            model = function.__closure__[names.index("default_model")].cell_contents
+    return model if isinstance(model, str) else None
 
 
 def is_patched_create(create: Callable[..., Any]) -> bool:
