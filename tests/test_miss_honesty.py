@@ -120,9 +120,34 @@ def test_what_is_in_the_key_and_what_is_not(
 @since_keys_can_fail
 def test_two_parameters_are_not_one(ask: Asking) -> None:
     ask(temperature=0.5, seed=1)
-    said = ask(temperature=0.7)
+    said = ask(temperature=0.7, seed=2)
     assert reason(said) == ("miss", "parameters_changed")
     assert "llm_cache.divergence.part" not in said
+    assert said["llm_cache.divergence.parts"] == ("request.temperature", "request.seed")
+
+
+@since_keys_can_fail
+def test_a_parameter_that_is_left_out_is_not_named(ask: Asking) -> None:
+    """Of an earlier request no names are kept; and one is named only where all can be."""
+    ask(temperature=0.5, seed=1)
+    said = ask(temperature=0.7)
+    assert reason(said) == ("miss", "parameters_changed")
+    assert not [name for name in said if name.startswith("llm_cache.divergence.")]
+
+
+@since_keys_can_fail
+def test_several_that_changed_are_named_of_the_latest(ask: Asking) -> None:
+    ask(model="o3", timeout=30)
+    ask()
+    said = ask(model="gpt-4o", timeout=31, context={"of": "Ada"})
+    assert reason(said) == ("miss", "several_changed")
+    parts = "model", "request.timeout", "context"
+    assert said["llm_cache.divergence.parts"] == parts
+    assert "llm_cache.divergence.part" not in said
+    said = ask(model="gpt-4.1", context={"of": "Bob"})
+    assert said["llm_cache.divergence.parts"] == ("model", "parameters", "context")
+    said = ask("Who is Bob?", model="o3")
+    assert not [name for name in said if name.startswith("llm_cache.divergence.")]
 
 
 def test_a_marker_is_a_part_of_a_message(ask: Asking) -> None:

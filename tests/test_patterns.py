@@ -154,7 +154,7 @@ def test_requests_that_are_nearly_alike(
             asking.ask("Who is Ada?", f"You answer in a few words. It is 10:{minute:02} o'clock.")
     [message] = said(log)
     assert (
-        "message 0 (from character 32 on) differs a little from an earlier one each time" in message
+        "message 0 (around character 32) differs a little from an earlier one each time" in message
     )
 
 

@@ -56,6 +56,11 @@ def place_of(cache: Any) -> Hashable | None:
     return "disk", cache._cache.directory
 
 
+def identity_of(cache: Any) -> Hashable | None:
+    """Tells an `AutoCache` or a `DiskCache`'s directory from others; adapters may be made for each call."""
+    return ("memory", id(cache)) if isinstance(cache, AutoCache) else place_of(cache)
+
+
 def full_at(cache: Any) -> int | None:
     """At how many entries a cache is full, if it is; known of an `AutoCache` only."""
     if not _is_plain(cache, AutoCache):
