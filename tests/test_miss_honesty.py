@@ -43,6 +43,7 @@ from llm_cache_otel.interpret.miss_reason import histories
 from llm_cache_otel.interpret.prompt_cache import PromptCaches
 from llm_cache_otel.interpret.prompt_rules import PromptRules
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
+from llm_cache_otel.observe import instructor_api
 
 Said = tuple[Any, Any]
 
@@ -148,6 +149,18 @@ def test_several_that_changed_are_named_of_the_latest(ask: Asking) -> None:
     assert said["llm_cache.divergence.parts"] == ("model", "parameters", "context")
     said = ask("Who is Bob?", model="o3")
     assert not [name for name in said if name.startswith("llm_cache.divergence.")]
+
+
+@since_keys_can_fail
+def test_names_are_said_so_that_they_can_be_sent(ask: Asking, recording: Recording) -> None:
+    """What UTF-8 can't hold would cost the batch that it is sent with."""
+    ask()
+    recording.clear()
+    with pytest.raises(instructor_api.InstructorRetryException):  # no header is called so
+        ask(extra_headers={"x-one": "1", "x-\udc80": "2"})
+    [span] = [each for each in recording.spans() if each.name.startswith("create")]
+    parts = "request.extra_headers.x-one", "request.extra_headers.x-?"
+    assert (span.attributes or {})["llm_cache.divergence.parts"] == parts
 
 
 def test_a_marker_is_a_part_of_a_message(ask: Asking) -> None:
