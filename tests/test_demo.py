@@ -66,7 +66,7 @@ WHY = {
     "a time at the front of the system prompt": (
         "misses 11 near_duplicate_prompt, 1 new_prompt "
         "prompt cache 11 prefix_changed, 1 first_seen "
-        "what differs message 0 from character 0 on "
+        "what differs message 0, around character 0 "
         "advice Requests miss the memory cache 'time-in-prompt' because message 0"
     ),
     "a cache that is too small": (

@@ -269,6 +269,7 @@ def test_one_phrase_of_very_many_is_not_volatile() -> None:
     """More than are kept of a text; and a time is volatile all the same."""
     history = CacheHistory(honours_ttl=None)
     sentences = prose(3, 600).split(". ")
+    sentences[300] = "The time is 10:00"
 
     def miss(changed: dict[int, str]) -> Miss | None:
         text = ". ".join(changed.get(at, each) for at, each in enumerate(sentences))
@@ -278,7 +279,7 @@ def test_one_phrase_of_very_many_is_not_volatile() -> None:
     first = miss({})
     assert first is not None
     assert first.reason is MissReason.NEW_PROMPT
-    timed = miss({300: f"{sentences[300]} 10:15"})
+    timed = miss({300: "The time is 10:15"})
     assert timed is not None
     assert (timed.reason, timed.is_volatile) == (MissReason.NEAR_DUPLICATE_PROMPT, True)
     for at in range(0, 600, 29):
