@@ -45,10 +45,18 @@ def said(log: pytest.LogCaptureFixture) -> list[str]:
 
 
 class Asking:
-    def __init__(self, provider: SimulatedProvider, recording: Recording, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        provider: SimulatedProvider,
+        recording: Recording,
+        *,
+        name: str = "mine",
+        settings: Settings | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
         client = instructor.from_openai(self.sdk, model="gpt-4o-mini", **kwargs)
-        self.client = instrument(client, name="mine", **recording.providers)
+        self.client = instrument(client, name=name, settings=settings, **recording.providers)
 
     def ask(self, question: str, system: str = "Answer in few words.", **more: Any) -> None:
         self.client.create(
@@ -92,6 +100,58 @@ def test_clients_that_share_a_cache_without_a_namespace(
     for _ in range(2):
         with Asking(provider, recording, cache=cache) as asking:
             asking.ask("Who is Ada?")
+    [message] = said(log)
+    assert "Clients that share this memory cache 'mine' can't hit each other's entries" in message
+
+
+@since_namespaces
+def test_a_cache_is_advised_on_once_whatever_its_clients_are_called_and_whoever_reports(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    directories = tmp_path / "one", tmp_path / "other"
+    for directory in directories:
+        for number in range(3):
+            settings = Settings(digest_salt=f"of a reporter of its own, {number}")
+            cache = DiskCache(str(directory))
+            with Asking(
+                provider, recording, name=f"client {number}", settings=settings, cache=cache
+            ) as asking:
+                asking.ask("Who is Ada?")
+            cache._cache.close()
+    assert len(said(log)) == len(directories)
+    assert all("No other process and no other client" in message for message in said(log))
+    log.clear()
+    shared, small = AutoCache(), AutoCache(maxsize=1)
+    for number in range(4):
+        name = f"client {number}"
+        with Asking(provider, recording, name=name, cache=shared) as asking:
+            asking.ask("Who is Ada?")
+        with Asking(provider, recording, name=name, cache=small, **namespace("n")) as asking:
+            for _ in range(12):
+                asking.ask("Who is Ada?")
+                asking.ask("Who is Bob?")
+    found = sorted(said(log))
+    assert len(found) == 2
+    assert "Clients that share this memory cache 'client 1' can't hit" in found[0]
+    assert "The memory cache 'client 0' of 1 entries is too small" in found[1]
+
+
+@since_namespaces
+def test_a_namespace_that_is_missing_is_told_of_though_more_has_changed(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    cache = AutoCache()
+    with Asking(provider, recording, cache=cache) as asking:
+        asking.ask("Who is Ada?")
+        asking.ask("Who is Ada?", model="gpt-4o", timeout=30)
+    assert said(log) == [], "it is the same client's"
+    with Asking(provider, recording, cache=cache, **namespace("n")) as asking:
+        asking.ask("Who is Ada?", model="gpt-4.1", timeout=31)
+    assert said(log) == [], "it has one"
+    with Asking(provider, recording, cache=cache) as asking:
+        asking.ask("Who is Ada?", model="o3", timeout=32)
+    reasons = recording.sums("llm_cache.requests", "llm_cache.reason")
+    assert reasons == {"new_prompt": 1, "several_changed": 3}
     [message] = said(log)
     assert "Clients that share this memory cache 'mine' can't hit each other's entries" in message
 
