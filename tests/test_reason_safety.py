@@ -43,7 +43,6 @@ ONLY_OF_WHOLE_REQUESTS = (
     *("observe.keyed_request._parameters", "interpret.patterns._parameters"),
     "observe.keyed_request._is_in",
     "observe.sections._plain",
-    "interpret.earlier_requests.Request.changed_parameters",
 )
 """What runs where keys are of more than models, messages, schemas and modes."""
 
