@@ -218,6 +218,36 @@ def test_requests_that_are_nearly_alike(
     )
 
 
+def test_requests_that_may_well_be_other_questions(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    rules = [f"{word.capitalize()} comes first." for word in GUIDE.split()[:20]]
+    with Asking(provider, recording, cache=AutoCache(), **namespace("n")) as asking:
+        for person in ("Ada", "Bob", "Cy", "Di", "Ed"):
+            asking.ask(f"{' '.join(rules)} Who is {person}?")
+    reasons = recording.sums("llm_cache.requests", "llm_cache.reason")
+    assert reasons == {"new_prompt": 1, "near_duplicate_prompt": 4}
+    assert said(log) == []
+
+
+@since_keys_can_fail
+def test_what_is_rare_is_not_worth_a_word(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    """Though it has come three times: it has to be one call of eight."""
+    with Asking(provider, recording, cache=AutoCache(), **namespace("n")) as asking:
+        for number in range(30):
+            asking.ask(f"Who is number {number}?")
+        for number in range(4):
+            asking.ask("Who is Ada?", timeout=30 + number)
+        assert said(log) == []
+        asking.ask("Who is Ada?", timeout=60)
+        assert said(log) == []
+        asking.ask("Who is Ada?", timeout=61)
+    [message] = said(log)
+    assert "only because request.timeout differs each time" in message
+
+
 def test_a_prompt_just_below_the_minimum(
     provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +278,8 @@ def test_room_for_too_few(
     with Asking(provider, recording, cache=AutoCache(maxsize=4), **namespace("n")) as asking:
         for number in range(30):
             asking.ask(("Ada", "Bob", "Cy", "Di", "Ed", "Flo", "Gus")[number % 7])
+            if number == 7 + 8:
+                assert said(log) == [], "nine may be chance"
     [message] = said(log)
     assert "The memory cache 'mine' of 4 entries is too small" in message
     assert "AutoCache(maxsize=7)" in message
