@@ -203,6 +203,20 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert requests._bytes <= 50_000
 
 
+def test_a_request_too_large_to_keep_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(earlier_requests, "_MOST_BYTES", 50_000)
+    history = CacheHistory(honours_ttl=False)
+    history.missed("small", Interval(0, 0), request, capacity=None)
+    lines = tuple(Section("messages", f"Line {line}.", "user", line) for line in range(200))
+    large = KeyedRequest(lines, dict.fromkeys(KeyPart, ""), {})
+    history.missed("large", Interval(1, 1), lambda: large, capacity=None)
+    changed = history.missed(
+        "changed", Interval(2, 2), lambda: request(model="another"), capacity=None
+    )
+    assert changed is not None
+    assert changed.reason is MissReason.MODEL_CHANGED
+
+
 def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     class Cache:
         pass
