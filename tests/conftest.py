@@ -13,6 +13,7 @@ from support.stage import Stage
 
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.emit import log
 
 # The neighbours want newer versions of everything than the oldest that we go with.
 collect_ignore = [] if find_spec("opentelemetry.instrumentation.openai_v2") else ["test_company.py"]
@@ -44,6 +45,12 @@ def provider(simulated_provider: SimulatedProvider) -> Iterator[SimulatedProvide
 def stage(simulated_provider: SimulatedProvider) -> Iterator[Stage]:
     with Stage(unmeasured(environment(simulated_provider))) as stage:
         yield stage
+
+
+@pytest.fixture(autouse=True)
+def nothing_said() -> None:
+    """Nothing was said in an earlier test that would be said once only."""
+    log._causes.clear()
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from instructor.cache import AutoCache
@@ -12,6 +15,7 @@ from support.ways import make_client
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.observe import response_model
 
 
 def test_past_100_models_they_are_others(provider: SimulatedProvider, recording: Recording) -> None:
@@ -38,3 +42,50 @@ def test_past_100_response_models_the_span_is_a_plain_create(
     assert len(set(names)) == 101
     assert names.count("create") == 20
     assert recording.sums("llm_cache.schema.info", "nothing") == {None: 100}
+
+
+def _made(number: int) -> Any:
+    return create_model("Answer", text=(str, ...), **{f"field_{number % 7}": (int, ...)})
+
+
+def test_a_class_for_each_call_is_not_remembered_beyond_it() -> None:
+    """10,000 of them: what is remembered by class goes with it."""
+    gc.collect()
+    before = len(response_model._schema_digests)
+    digests, alive = set(), list[weakref.ref[Any]]()
+    for number in range(10_000):
+        answer = _made(number)
+        digests.add(response_model.schema_digest(answer))
+        alive.append(weakref.ref(answer))
+        if number % 1_000 == 999:
+            del answer
+            gc.collect()
+            assert sum(each() is not None for each in alive) == 0
+            assert len(response_model._schema_digests) == before
+    assert len(digests) == 7, "though all are called the same"
+
+
+def _classes_that_live_on(provider: SimulatedProvider, observe: Callable[[Any], Any]) -> int:
+    """Of those that calls are made with, hits, misses and streams: those that somebody holds on to."""
+    client = observe(make_client(provider, cache=AutoCache(maxsize=9)))
+    alive: list[weakref.ref[Any]] = []
+    for number in range(600):
+        answer = _made(number)
+        client.create(model="m", messages=MESSAGES, response_model=answer)
+        client.create(model="m", messages=MESSAGES, response_model=answer)
+        if number % 10 == 0:
+            list(client.create_partial(model="m", messages=MESSAGES, response_model=answer))
+        alive.append(weakref.ref(answer))
+    del answer
+    client.client.close()
+    gc.collect()
+    return sum(each() is not None for each in alive)
+
+
+def test_no_class_is_held_on_to_that_instructor_lets_go(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    bare = _classes_that_live_on(provider, lambda client: client)
+    assert bare < 600, "Instructor's own memory is bounded, or this could not fail"
+    ours = _classes_that_live_on(provider, lambda client: instrument(client, **recording.providers))
+    assert ours <= bare

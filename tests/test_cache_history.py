@@ -129,7 +129,7 @@ def test_a_store_that_ends_after_a_lookup_began_explains_nothing_yet() -> None:
 
 
 def test_what_is_told_late_is_not_news() -> None:
-    """A thread that was held up tells of a hit after another has found the entry gone."""
+    """A thread that was held up tells of a hit, or a store, after another has found the entry gone."""
     history = CacheHistory(honours_ttl=None)
     history.stored("key", Interval(0, 1), None)
     gone = history.missed("key", Interval(10, 11), request, capacity=3)
@@ -137,14 +137,18 @@ def test_what_is_told_late_is_not_news() -> None:
     assert gone.reason is MissReason.EVICTED
     history.ended("key")
     history.hit("key", Interval(5, 6))
-    assert history.missed("key", Interval(12, 13), request, capacity=3) == Miss(
-        MissReason.NOT_STORED
-    )
+    not_stored = Miss(MissReason.NOT_STORED)
+    assert history.missed("key", Interval(12, 13), request, capacity=3) == not_stored
+    history.ended("key")
+    history.stored("key", Interval(7, 8), None)
+    assert history.missed("key", Interval(14, 15), request, capacity=3) == not_stored
 
 
 def test_an_entry_that_outlives_its_ttl_shows_that_it_is_not_heeded() -> None:
     history = CacheHistory(honours_ttl=True)
     history.stored("key", Interval(0, 1), 1.0)
+    history.hit("key", Interval(SECOND * 3 // 2, SECOND * 3 // 2 + 1))
+    assert history.honours_ttl is True, "backends may take a second to drop it"
     history.hit("key", Interval(3 * SECOND, 3 * SECOND + 1))
     assert history.honours_ttl is False
     history.stored("other", Interval(0, 4 * SECOND), 1.0)
@@ -199,6 +203,20 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert requests._bytes <= 50_000
 
 
+def test_a_request_too_large_to_keep_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(earlier_requests, "_MOST_BYTES", 50_000)
+    history = CacheHistory(honours_ttl=False)
+    history.missed("small", Interval(0, 0), request, capacity=None)
+    lines = tuple(Section("messages", f"Line {line}.", "user", line) for line in range(200))
+    large = KeyedRequest(lines, dict.fromkeys(KeyPart, ""), {})
+    history.missed("large", Interval(1, 1), lambda: large, capacity=None)
+    changed = history.missed(
+        "changed", Interval(2, 2), lambda: request(model="another"), capacity=None
+    )
+    assert changed is not None
+    assert changed.reason is MissReason.MODEL_CHANGED
+
+
 def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     class Cache:
         pass
@@ -208,21 +226,29 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     assert histories.of(one, None, lambda: None) is histories.of(one, None, lambda: None)
     assert histories.of(one, None, lambda: None) is not histories.of(other, None, lambda: None)
     assert histories.of(one, "there", lambda: None) is histories.of(other, "there", lambda: None)
-    known, identity = histories.of(one, None, lambda: None), id(one)
     del one
     gc.collect()
     successors = [Cache() for _ in range(1_000)]
-    same_place = [cache for cache in successors if id(cache) == identity]
-    assert all(histories.of(cache, None, lambda: None) is not known for cache in same_place)
     for cache in successors:
         histories.of(cache, None, lambda: None)
     assert histories.of(other, None, lambda: None)._share() == 4 / 1_002
     for number in range(100):
         histories.of(other, number, lambda: None)
     assert len(histories._places) == 64
-    del successors, same_place, cache
+    del successors, cache
     gc.collect()
     assert len(histories._made) == 1, "a history goes with its cache"
+
+
+def test_a_cache_is_another_than_one_that_was_at_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(miss_reason, "id", lambda cache: 7, raising=False)
+    histories = Histories()
+    one, other = AutoCache(), AutoCache()
+    known = histories.of(one, None, lambda: None)
+    assert histories.of(one, None, lambda: None) is known
+    assert histories.of(other, None, lambda: None) is not known
 
 
 class Reading(BaseCache):

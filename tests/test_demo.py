@@ -66,7 +66,7 @@ WHY = {
     "a time at the front of the system prompt": (
         "misses 11 near_duplicate_prompt, 1 new_prompt "
         "prompt cache 11 prefix_changed, 1 first_seen "
-        "what differs message 0 from character 0 on "
+        "what differs message 0, around character 0 "
         "advice Requests miss the memory cache 'time-in-prompt' because message 0"
     ),
     "a cache that is too small": (
@@ -490,13 +490,11 @@ def test_where_prompts_differ_is_shown_for_either_cache() -> None:
         ReceivedSpan("create", "INTERNAL", "1", "a", None, 0, 9, of_create | where, {}, ""),
         ReceivedSpan("chat", "CLIENT", "1", "b", "a", 0, 9, of_chat | where, {}, ""),
     ]
-    differs = (
-        "divergence.part=messages divergence.message=0 divergence.offset=64 divergence.block=32"
-    )
+    differs = "differs in message 0, around character 64"
     create, chat = said(shown(trace_view(spans))).split("└── chat ")
     assert create.strip().endswith(f"outcome=miss reason=near_duplicate_prompt {differs}")
     assert chat.endswith(
-        f"prompt.outcome=miss prompt.reason=prefix_changed {differs} prompt.expected_tokens=1400"
+        f"prompt.outcome=miss prompt.reason=prefix_changed prompt.expected_tokens=1400 {differs}"
     )
 
 

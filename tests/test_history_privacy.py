@@ -22,6 +22,7 @@ from test_privacy import MARK, emitted
 
 from llm_cache_otel import instrument, reporter
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.emit import log
 from llm_cache_otel.facts import Interval, KeyedRequest, KeyPart, Section, SentPrompt
 from llm_cache_otel.interpret import fingerprint
 from llm_cache_otel.interpret.fingerprint import digest
@@ -108,7 +109,7 @@ def test_after_10_000_requests_no_secret_is_kept_or_sent(
     [ours] = made
     roots = (
         *(histories, sent_prompts, dict(fingerprint._known)),
-        *(ours._bills, ours._patterns, ours._prompt_caches, ours._once, ours._inventory),
+        *(ours._bills, ours._patterns, ours._prompt_caches, ours._inventory, log._causes),
     )
     kept = list(_kept(*roots))
     assert len(kept) > 50_000, "this looks at what is kept"

@@ -72,7 +72,7 @@ TRUSTED = {
 OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.
     *("forks.", "instrument.", "instrumentor.", "observe.doors.", "settings.", "_"),
-    *("emit.bounded.Bounded.__init__", "emit.log.Once.__init__", "emit.spans.Spans.__init__"),
+    *("emit.bounded.Bounded.__init__", "emit.spans.Spans.__init__"),
     *(
         "emit.gauges.Gauges.__init__",
         "emit.gauges.Gauges.include",
@@ -118,7 +118,7 @@ OFF_THE_PATH = (
     *("emit.gauges.Gauges._sums", "emit.gauges.Gauges._schema_info"),
     # A pipeline of our own: test_pipeline_safety.py.
     *("emit.environment.", "emit.pipeline."),
-    *("emit.log.Notes.", "emit.log.warn_once"),
+    "emit.log.Notes.",
 )
 UNLESS_GIVEN = (
     "observe.clients.ObservedClients._made_known",
@@ -143,13 +143,14 @@ ELSEWHERE = (
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.adapter.place_of", "observe.adapter.full_at", "observe.adapter.honours_ttl"),
+    *("observe.adapter.identity_of", "observe.adapter.place_of", "observe.adapter.full_at"),
+    "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py
     "reporter.Reporter.missed_call",  # test_instrumentor.py
 )
 COUNTING = (
-    *("emit.metrics.Metrics.count_error", "emit.log.Once.warn", "reporter.Reporter._report_error"),
+    *("emit.metrics.Metrics.count_error", "emit.log.warn_once", "reporter.Reporter._report_error"),
     *("emit.signals.Route.signals", "emit.signals.Signals.are_ours"),
     "observe.clients.ObservedClients._report_error",
 )

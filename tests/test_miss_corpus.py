@@ -47,9 +47,12 @@ def test_every_reason_is_right(
             provider.cues.add(Cue(status=500))
         right = oracle.ask(asked, fails=fails)
         assert clients.ask(asked) == right, (number, asked)
+        assert sorted(clients.parts) == sorted(oracle.parts), (number, asked)
         provider.cues.clear()
         labels[right] += 1
+        labels["named"] += bool(oracle.parts)
     clients.close()
+    assert labels.pop("named") > 30
     misses = labels.total() - labels["hit"]
     explained = misses - sum(labels[reason] for reason in EXPLAINS_NOTHING)
     assert {"near_duplicate_prompt", "model_changed", "several_changed"} <= set(labels)

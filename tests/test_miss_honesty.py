@@ -43,6 +43,7 @@ from llm_cache_otel.interpret.miss_reason import histories
 from llm_cache_otel.interpret.prompt_cache import PromptCaches
 from llm_cache_otel.interpret.prompt_rules import PromptRules
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
+from llm_cache_otel.observe import instructor_api
 
 Said = tuple[Any, Any]
 
@@ -120,9 +121,46 @@ def test_what_is_in_the_key_and_what_is_not(
 @since_keys_can_fail
 def test_two_parameters_are_not_one(ask: Asking) -> None:
     ask(temperature=0.5, seed=1)
-    said = ask(temperature=0.7)
+    said = ask(temperature=0.7, seed=2)
     assert reason(said) == ("miss", "parameters_changed")
     assert "llm_cache.divergence.part" not in said
+    assert said["llm_cache.divergence.parts"] == ("request.temperature", "request.seed")
+
+
+@since_keys_can_fail
+def test_a_parameter_that_is_left_out_is_not_named(ask: Asking) -> None:
+    """Of an earlier request no names are kept; and one is named only where all can be."""
+    ask(temperature=0.5, seed=1)
+    said = ask(temperature=0.7)
+    assert reason(said) == ("miss", "parameters_changed")
+    assert not [name for name in said if name.startswith("llm_cache.divergence.")]
+
+
+@since_keys_can_fail
+def test_several_that_changed_are_named_of_the_latest(ask: Asking) -> None:
+    ask(model="o3", timeout=30)
+    ask()
+    said = ask(model="gpt-4o", timeout=31, context={"of": "Ada"})
+    assert reason(said) == ("miss", "several_changed")
+    parts = "model", "request.timeout", "context"
+    assert said["llm_cache.divergence.parts"] == parts
+    assert "llm_cache.divergence.part" not in said
+    said = ask(model="gpt-4.1", context={"of": "Bob"})
+    assert said["llm_cache.divergence.parts"] == ("model", "parameters", "context")
+    said = ask("Who is Bob?", model="o3")
+    assert not [name for name in said if name.startswith("llm_cache.divergence.")]
+
+
+@since_keys_can_fail
+def test_names_are_said_so_that_they_can_be_sent(ask: Asking, recording: Recording) -> None:
+    """What UTF-8 can't hold would cost the batch that it is sent with."""
+    ask()
+    recording.clear()
+    with pytest.raises(instructor_api.InstructorRetryException):  # no header is called so
+        ask(extra_headers={"x-one": "1", "x-\udc80": "2"})
+    [span] = [each for each in recording.spans() if each.name.startswith("create")]
+    parts = "request.extra_headers.x-one", "request.extra_headers.x-?"
+    assert (span.attributes or {})["llm_cache.divergence.parts"] == parts
 
 
 def test_a_marker_is_a_part_of_a_message(ask: Asking) -> None:
@@ -241,11 +279,13 @@ def test_pictures_are_no_tokens_that_can_be_counted(ask: Asking) -> None:
         "type": "image_url",
         "image_url": {"url": "data:image/png;base64," + "QUJD" * 20_000},
     }
-    for text in (GUIDE, prose(99, 160)):
-        content = [picture, {"type": "text", "text": text}]
-        ask([{"role": "user", "content": content}])
+    reasons = []
+    for text, question in ((GUIDE, "Who?"), (GUIDE, "Where?"), (f"It is 10:15. {GUIDE}", "Who?")):
+        texts = [{"type": "text", "text": each} for each in (text, question)]
+        ask([{"role": "user", "content": [texts[0], picture, texts[1]]}])
         assert "llm_cache.prompt.expected_tokens" not in ask.attempt()
-        assert ask.attempt().get("llm_cache.prompt.reason") in ("first_seen", "unexplained", None)
+        reasons.append(ask.attempt().get("llm_cache.prompt.reason"))
+    assert reasons == ["first_seen", None, "unexplained"], "the second was read"
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,18 @@ def said(log: pytest.LogCaptureFixture) -> list[str]:
 
 
 class Asking:
-    def __init__(self, provider: SimulatedProvider, recording: Recording, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        provider: SimulatedProvider,
+        recording: Recording,
+        *,
+        name: str = "mine",
+        settings: Settings | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
         client = instructor.from_openai(self.sdk, model="gpt-4o-mini", **kwargs)
-        self.client = instrument(client, name="mine", **recording.providers)
+        self.client = instrument(client, name=name, settings=settings, **recording.providers)
 
     def ask(self, question: str, system: str = "Answer in few words.", **more: Any) -> None:
         self.client.create(
@@ -92,6 +100,58 @@ def test_clients_that_share_a_cache_without_a_namespace(
     for _ in range(2):
         with Asking(provider, recording, cache=cache) as asking:
             asking.ask("Who is Ada?")
+    [message] = said(log)
+    assert "Clients that share this memory cache 'mine' can't hit each other's entries" in message
+
+
+@since_namespaces
+def test_a_cache_is_advised_on_once_whatever_its_clients_are_called_and_whoever_reports(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    directories = tmp_path / "one", tmp_path / "other"
+    for directory in directories:
+        for number in range(3):
+            settings = Settings(digest_salt=f"of a reporter of its own, {number}")
+            cache = DiskCache(str(directory))
+            with Asking(
+                provider, recording, name=f"client {number}", settings=settings, cache=cache
+            ) as asking:
+                asking.ask("Who is Ada?")
+            cache._cache.close()
+    assert len(said(log)) == len(directories)
+    assert all("No other process and no other client" in message for message in said(log))
+    log.clear()
+    shared, small = AutoCache(), AutoCache(maxsize=1)
+    for number in range(4):
+        name = f"client {number}"
+        with Asking(provider, recording, name=name, cache=shared) as asking:
+            asking.ask("Who is Ada?")
+        with Asking(provider, recording, name=name, cache=small, **namespace("n")) as asking:
+            for _ in range(12):
+                asking.ask("Who is Ada?")
+                asking.ask("Who is Bob?")
+    found = sorted(said(log))
+    assert len(found) == 2
+    assert "Clients that share this memory cache 'client 1' can't hit" in found[0]
+    assert "The memory cache 'client 0' of 1 entries is too small" in found[1]
+
+
+@since_namespaces
+def test_a_namespace_that_is_missing_is_told_of_though_more_has_changed(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    cache = AutoCache()
+    with Asking(provider, recording, cache=cache) as asking:
+        asking.ask("Who is Ada?")
+        asking.ask("Who is Ada?", model="gpt-4o", timeout=30)
+    assert said(log) == [], "it is the same client's"
+    with Asking(provider, recording, cache=cache, **namespace("n")) as asking:
+        asking.ask("Who is Ada?", model="gpt-4.1", timeout=31)
+    assert said(log) == [], "it has one"
+    with Asking(provider, recording, cache=cache) as asking:
+        asking.ask("Who is Ada?", model="o3", timeout=32)
+    reasons = recording.sums("llm_cache.requests", "llm_cache.reason")
+    assert reasons == {"new_prompt": 1, "several_changed": 3}
     [message] = said(log)
     assert "Clients that share this memory cache 'mine' can't hit each other's entries" in message
 
@@ -154,8 +214,38 @@ def test_requests_that_are_nearly_alike(
             asking.ask("Who is Ada?", f"You answer in a few words. It is 10:{minute:02} o'clock.")
     [message] = said(log)
     assert (
-        "message 0 (from character 32 on) differs a little from an earlier one each time" in message
+        "message 0 (around character 32) differs a little from an earlier one each time" in message
     )
+
+
+def test_requests_that_may_well_be_other_questions(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    rules = [f"{word.capitalize()} comes first." for word in GUIDE.split()[:20]]
+    with Asking(provider, recording, cache=AutoCache(), **namespace("n")) as asking:
+        for person in ("Ada", "Bob", "Cy", "Di", "Ed"):
+            asking.ask(f"{' '.join(rules)} Who is {person}?")
+    reasons = recording.sums("llm_cache.requests", "llm_cache.reason")
+    assert reasons == {"new_prompt": 1, "near_duplicate_prompt": 4}
+    assert said(log) == []
+
+
+@since_keys_can_fail
+def test_what_is_rare_is_not_worth_a_word(
+    provider: SimulatedProvider, recording: Recording, log: pytest.LogCaptureFixture
+) -> None:
+    """Though it has come three times: it has to be one call of eight."""
+    with Asking(provider, recording, cache=AutoCache(), **namespace("n")) as asking:
+        for number in range(30):
+            asking.ask(f"Who is number {number}?")
+        for number in range(4):
+            asking.ask("Who is Ada?", timeout=30 + number)
+        assert said(log) == []
+        asking.ask("Who is Ada?", timeout=60)
+        assert said(log) == []
+        asking.ask("Who is Ada?", timeout=61)
+    [message] = said(log)
+    assert "only because request.timeout differs each time" in message
 
 
 def test_a_prompt_just_below_the_minimum(
@@ -188,6 +278,8 @@ def test_room_for_too_few(
     with Asking(provider, recording, cache=AutoCache(maxsize=4), **namespace("n")) as asking:
         for number in range(30):
             asking.ask(("Ada", "Bob", "Cy", "Di", "Ed", "Flo", "Gus")[number % 7])
+            if number == 7 + 8:
+                assert said(log) == [], "nine may be chance"
     [message] = said(log)
     assert "The memory cache 'mine' of 4 entries is too small" in message
     assert "AutoCache(maxsize=7)" in message

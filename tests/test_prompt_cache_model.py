@@ -56,6 +56,20 @@ def test_what_nobody_reads_is_forgotten_and_a_read_keeps_it() -> None:
     assert automatic(cache, LONG).read == 0
 
 
+def test_how_long_it_keeps_what_nobody_reads_is_told_it() -> None:
+    clock = Clock()
+    cache = PromptCache(clock, retention=5)
+    blocks = (LONG, "1h"), (LONG, "5m")
+    automatic(cache, LONG)
+    automatic(cache, LONG, space="asked for a day", seconds=86_400)
+    marked(cache, *blocks)
+    clock.seconds += 4
+    assert (automatic(cache, LONG).read, marked(cache, *blocks).read) == (1920, 4000)
+    clock.seconds += 6
+    assert (automatic(cache, LONG).read, marked(cache, *blocks).read) == (0, 2000)
+    assert automatic(cache, LONG, space="asked for a day").read == 1920
+
+
 def marked(cache: PromptCache, *blocks: tuple[str, str | None], minimum: int = 1024) -> Input:
     return cache.marked("", [Block(*block) for block in blocks], minimum=minimum)
 

@@ -175,6 +175,7 @@ def test_those_who_send_the_same_at_once_know_nothing_of_each_other(
     for thread in threads:
         thread.join()
     found = attempts(recording)
+    assert len(found) == 3
     # The simulated provider caches at once, and the last of three may read.
     assert {each.get("llm_cache.prompt.reason") for each in found} <= {"first_seen", None}
     assert all("llm_cache.prompt.expected_tokens" not in each for each in found)

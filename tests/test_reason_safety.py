@@ -28,7 +28,8 @@ WATCHED = (
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.adapter.place_of", "observe.adapter.full_at", "observe.adapter.honours_ttl"),
+    *("observe.adapter.identity_of", "observe.adapter.place_of", "observe.adapter.full_at"),
+    "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
 )
 WHEN_MADE = (
@@ -42,7 +43,6 @@ ONLY_OF_WHOLE_REQUESTS = (
     *("observe.keyed_request._parameters", "interpret.patterns._parameters"),
     "observe.keyed_request._is_in",
     "observe.sections._plain",
-    "interpret.earlier_requests.Request.changed_parameters",
 )
 """What runs where keys are of more than models, messages, schemas and modes."""
 

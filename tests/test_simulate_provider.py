@@ -9,6 +9,8 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import httpx
 import instructor
@@ -60,6 +62,69 @@ def test_a_port_that_is_taken_is_said() -> None:
         first.kill()
     assert (second.returncode, second.stdout) == (2, "")
     assert second.stderr == f"Port {port[1]} is taken. --port=0 finds a free one.\n"
+
+
+@pytest.mark.parametrize("retention", ["0", "-1", "100000", "1.5", "nan", "soon", ""])
+def test_a_retention_that_is_none_is_said(retention: str) -> None:
+    ended = subprocess.run(
+        [*COMMAND, f"--retention={retention}"],
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Invalid value for '--retention': " in ended.stderr
+
+
+def test_what_the_simulated_provider_was_told_to_forget_has_expired() -> None:
+    """As README has it: the program is told how long as well."""
+    with subprocess.Popen(
+        [*COMMAND, "--port=0", "--latency=0", "--retention=1"], stdout=subprocess.PIPE, text=True
+    ) as serving:
+        assert serving.stdout is not None
+        url = re.search(r"http://\S+?(?=,)", serving.stdout.readline())
+        assert url is not None
+        program = textwrap.dedent(
+            f"""
+            import time
+            import instructor, openai
+            from llm_cache_otel import instrument
+            from support.models import User
+            from support.prompts import GUIDE
+            from support.recording import Recording
+
+            recording = Recording()
+            sdk = openai.OpenAI(base_url="{url[0]}/v1", api_key="k")
+            client = instrument(instructor.from_openai(sdk), **recording.providers)
+            for pause in (0, 0, 1.5):
+                time.sleep(pause)
+                client.create(
+                    model="gpt-4.1-mini",
+                    messages=[{{"role": "user", "content": GUIDE}}],
+                    response_model=User,
+                )
+                span = next(each for each in recording.spans() if each.name.startswith("chat"))
+                print(span.attributes.get("llm_cache.prompt.reason"))
+                recording.clear()
+            sdk.close()
+            """
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parent),
+                "LLM_CACHE_OTEL_PROMPT_RETENTIONS": '{"gpt-4.1-mini": 1}',
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        serving.kill()
+    assert ended.stdout.split() == ["first_seen", "None", "expired"], ended.stderr
 
 
 def refusal(provider: SimulatedProvider, path: str, body: str) -> tuple[int, str]:

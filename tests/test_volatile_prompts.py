@@ -18,6 +18,8 @@ from support.versions import HAS_NAMESPACES, namespace
 
 from llm_cache_otel import instrument, reporter
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.facts import Interval, KeyedRequest, Miss, MissReason, Section
+from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
 
 Attributes = Mapping[str, Any]
@@ -76,6 +78,9 @@ ASK = {
     "bedrock": _pointed,
 }
 ASK = {name: ask for name, ask in ASK.items() if name in SELLERS}
+NOT_VOLATILE = {"a day in words first", "the user's name first", "one document more"}
+"""Of these, what differs may well be another question."""
+
 SYSTEM_IS_APART = ("anthropic", "bedrock")
 
 
@@ -144,7 +149,9 @@ def test_both_layers_name_the_block(
                     key=lambda changed: changed[2],
                 )
                 assert call["llm_cache.reason"] == "near_duplicate_prompt"
+                assert call["llm_cache.divergence.volatile"] is (what not in NOT_VOLATILE)
                 assert attempt["llm_cache.prompt.reason"] == "prefix_changed"
+                assert "llm_cache.divergence.volatile" not in attempt
                 _names_the_block(attempt, place, len(text))
                 apart = in_system and kind in SYSTEM_IS_APART
                 part = "system" if apart else "messages"
@@ -256,3 +263,26 @@ def test_tools_in_another_order(provider: SimulatedProvider, recording: Recordin
             )
     sdk.close()
     assert reasons == [("miss", "first_seen"), ("miss", "prefix_changed"), ("read", None)]
+
+
+def test_one_phrase_of_very_many_is_not_volatile() -> None:
+    """More than are kept of a text; and a time is volatile all the same."""
+    history = CacheHistory(honours_ttl=None)
+    sentences = prose(3, 600).split(". ")
+    sentences[300] = "The time is 10:00"
+
+    def miss(changed: dict[int, str]) -> Miss | None:
+        text = ". ".join(changed.get(at, each) for at, each in enumerate(sentences))
+        asked = KeyedRequest((Section("messages", text, "user", 0),), {}, {})
+        return history.missed(str(changed), Interval(0, 0), lambda: asked, capacity=None)
+
+    first = miss({})
+    assert first is not None
+    assert first.reason is MissReason.NEW_PROMPT
+    timed = miss({300: "The time is 10:15"})
+    assert timed is not None
+    assert (timed.reason, timed.is_volatile) == (MissReason.NEAR_DUPLICATE_PROMPT, True)
+    for at in range(0, 600, 29):
+        found = miss({at: "This alone is otherwise"})
+        assert found is not None
+        assert (found.reason, found.is_volatile) == (MissReason.NEAR_DUPLICATE_PROMPT, False), at

@@ -247,6 +247,24 @@ def test_numbers_and_trees_of_two_processes_live(
     assert "├── chat gpt-4.1-mini" in left or "└── cache lookup" in left
 
 
+def test_where_a_miss_differs_is_seen_in_a_narrow_terminal(
+    terminal: Callable[..., Terminal], provider: SimulatedProvider
+) -> None:
+    watch = terminal(rows=30, columns=80)
+    watch.shows("^Ctrl-C ends this")
+    over_grpc, _ = exports(watch.text)
+    with program(provider, over_grpc) as ask:
+        ask("a.b.c.d.e.f.g.h.i.j.k")
+        watch.shows("reason=new_prompt")
+        ask("a.b.c.d.e.f.g.h.i.j.x")
+        watch.shows(
+            r"^create User +[\d.]+ .?s  outcome=miss  reason=near_duplicate_prompt.*\n"
+            r" +differs in message 0, around character 0\n├── cache lookup "
+        )
+    watch.type(b"\x03")
+    assert watch.end()[0] == 0
+
+
 def test_sigterm_restores_the_terminal(terminal: Callable[..., Terminal]) -> None:
     watch = terminal(rows=24, columns=80)
     watch.shows("Waiting for telemetry", "^Ctrl-C ends this")
@@ -558,6 +576,17 @@ SENT = {
     "deep": [
         ReceivedSpan(str(n), "", "1", str(n), str(n - 1), n, n, {}, {}, OURS) for n in range(2000)
     ],
+    "differences": [
+        span(
+            "odd",
+            attributes={
+                "llm_cache.divergence.part": "x" * 500,
+                "llm_cache.divergence.message": "y" * 500,
+                "llm_cache.divergence.parts": parts,
+            },
+        )
+        for parts in (["界" * 500, {"a": 1}, "\x1b[2J"], (), "z" * 500)
+    ],
     "its own parent": [ReceivedSpan("odd", "", "1", "a", "a", 0, 0, {}, {}, OURS)],
     "odd values": [
         call({"a": 1}),  # type: ignore[arg-type]
@@ -593,6 +622,33 @@ def printed(*sent: ReceivedSpan, width: int = 100, height: int | None = None) ->
     watched = Watched(sent, ReceivedMetrics(()))
     console.print(Display(watched, ("spans now", "no metrics yet"), height=height))
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("differs", "said"),
+    [
+        (
+            {"part": "messages", "message": 3, "offset": 64, "block": 32, "volatile": True},
+            "message 3, around character 64",
+        ),
+        ({"part": "messages", "message": 3}, "message 3"),
+        ({"part": "system", "offset": 0, "block": 32}, "system, around character 0"),
+        ({"part": "tools"}, "tools"),
+        ({"part": "request.timeout"}, "request.timeout"),
+        ({"parts": ("model", "request.timeout", "context")}, "model, request.timeout and context"),
+    ],
+)
+@pytest.mark.parametrize("height", [None, 24])
+def test_where_a_request_differs_is_said_on_lines_that_fit(
+    differs: dict[str, object], said: str, height: int | None
+) -> None:
+    values = {f"llm_cache.divergence.{name}": value for name, value in differs.items()}
+    values |= {"llm_cache.outcome": "miss", "llm_cache.reason": "near_duplicate_prompt"}
+    shown = printed(span("create User", attributes=values), width=80, height=height).splitlines()
+    assert all(cell_len(line) <= 80 for line in shown)
+    begins = next(number for number, line in enumerate(shown) if "differs in " in line)
+    assert " ".join(line.strip() for line in shown[begins:]) == f"differs in {said}"
+    assert "divergence" not in "".join(shown)
 
 
 def test_traces_that_are_not_printed_are_counted() -> None:

@@ -16,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
 from llm_cache_otel.emit.gauges import Inventory, Size
-from llm_cache_otel.emit.log import Once
+from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.emit.signals import Route, Signals
 from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import BackendFacts, CallFacts, FunctionHits, Opening, Scope, Verdict
@@ -57,7 +57,6 @@ class Reporter:
         rules = PromptRules(settings.prompt_minimums, settings.prompt_retentions)
         self._prompt_caches = PromptCaches(rules, sent_prompts)
         self._patterns = Patterns()
-        self._once = Once()
 
     def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
         if isinstance(within, SpanScope):
@@ -82,7 +81,7 @@ class Reporter:
 
     def missed_call(self) -> None:
         if not is_suppressed():
-            self._once.warn(
+            warn_once(
                 "missed call",
                 "A call of Instructor's went by unobserved: its client was changed by instructor.patch "
                 "before LLMCacheInstrumentor().instrument(), or by a patch that was imported before it, "
@@ -110,7 +109,7 @@ class Reporter:
             self._tell_of_missing_prices()
             if facts.stale is not None:
                 advice = stale_model(facts, facts.stale)
-                self._once.warn(advice.cause, advice.text)
+                warn_once(advice.cause, advice.text)
 
     def before_collection(self, work: weakref.WeakMethod[Callable[[], None]]) -> None:
         self._inventory.before_collection(work)
@@ -202,7 +201,7 @@ class Reporter:
     def _tell_of_missing_prices(self) -> None:
         failure = self._bills.failure
         if failure is not None:
-            self._once.warn(
+            warn_once(
                 "prices",
                 f"There are no dollars: genai-prices can't be imported ({type(failure).__name__}). "
                 "Install it again, or switch prices off with Settings(price_table='off').",
@@ -214,7 +213,7 @@ class Reporter:
     def _advise(self, call: CallFacts, verdict: Verdict) -> None:
         for advice in (advice_for(call, verdict), *self._patterns.advice_for(call, verdict)):
             if advice is not None:
-                self._once.warn(advice.cause, advice.text)
+                warn_once(advice.cause, advice.text)
 
     def _report_error(self, where: str, error: Exception) -> None:
         kind = type(error)
@@ -222,7 +221,7 @@ class Reporter:
         if kind.__module__ != "builtins":
             name = f"{kind.__module__}.{name}"
         # The message stays unsaid: it may quote what the host was working on.
-        self._once.warn(
+        warn_once(
             ("instrumentation", where, name),
             f"llm-cache-otel swallowed an error of its own ({name} in '{where}'); the program is not "
             "affected. Please report it.",

@@ -117,8 +117,25 @@ def requests(rng: random.Random, count: int, families: int) -> Iterator[Asked]:
         yield asked
 
 
+def _changed(earlier: Asked, asked: Asked) -> list[str]:
+    """What differs, by name; not so where a parameter is the earlier one's only."""
+    named = []
+    for part in _REASONS:
+        mine, theirs = getattr(asked, part), getattr(earlier, part)
+        if mine == theirs:
+            continue
+        if part != "parameters" or set(dict(theirs)) - set(dict(mine)):
+            named.append(part)
+            continue
+        named += [f"request.{name}" for name, value in mine if dict(theirs).get(name) != value]
+    return named
+
+
 class Oracle:
-    """What each request does in an LRU of `room` entries, and why."""
+    """What each request does in an LRU of `room` entries, and why.
+
+    `parts` are what differs from the nearest, for the request that was asked last, if it is more than one.
+    """
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -126,9 +143,11 @@ class Oracle:
         self._stored: set[Asked] = set()
         self._missed: list[Asked] = []
         self._known: set[Asked] = set()
+        self.parts: list[str] = []
 
     def ask(self, asked: Asked, *, fails: bool = False) -> str:
         """`hit`, or the reason of a miss."""
+        self.parts = []
         if asked in self._entries:
             self._entries.move_to_end(asked)
             return "hit"
@@ -157,7 +176,7 @@ class Oracle:
             return "evicted" if len(self._entries) >= self._room else "lost"
         if asked in self._known:
             return "not_stored"
-        reason, nearest = "new_prompt", 0
+        reason, nearest, parts = "new_prompt", 0, list[str]()
         for earlier in self._missed:
             if earlier.family != asked.family:
                 continue
@@ -167,9 +186,10 @@ class Oracle:
                 if getattr(earlier, field.name) != getattr(asked, field.name)
             ]
             if "moment" not in differing and len(differing) == 1:
-                reason, nearest = _REASONS[differing[0]], 3
+                reason, nearest, parts = _REASONS[differing[0]], 3, _changed(earlier, asked)
             elif differing == ["moment"] and nearest < 3:
-                reason, nearest = "near_duplicate_prompt", 2
+                reason, nearest, parts = "near_duplicate_prompt", 2, []
             elif "moment" not in differing and nearest < 2:
-                reason, nearest = "several_changed", 1
+                reason, nearest, parts = "several_changed", 1, _changed(earlier, asked)
+        self.parts = parts if len(parts) > 1 else []
         return reason

@@ -16,13 +16,17 @@ from support.versions import max_retries
 
 
 class Clients:
-    """One instrumented client for each mode and key, all with one cache; made when it is asked for."""
+    """One instrumented client for each mode and key, all with one cache; made when it is asked for.
+
+    `parts` are what is said to have changed, for the request that was asked last, if it is more than one.
+    """
 
     def __init__(self, base_url: str, cache: Any) -> None:
         self._base_url = base_url
         self._cache = cache
         self._made: dict[tuple[str, str], tuple[Any, Recording]] = {}
         self.ttl: int | None = None
+        self.parts: list[str] = []
 
     def ask(self, asked: Asked) -> str:
         """What its span says of it: `hit`, or the reason of a miss."""
@@ -33,6 +37,8 @@ class Clients:
             client.create(**asked.arguments(), **ttl, max_retries=max_retries(attempts=1))
         [span] = [span for span in recording.spans() if span.name.startswith("create")]
         assert span.attributes is not None
+        parts: Any = span.attributes.get("llm_cache.divergence.parts", ())
+        self.parts = list(parts)
         if span.attributes["llm_cache.outcome"] == "hit":
             assert "llm_cache.reason" not in span.attributes
             return "hit"

@@ -140,6 +140,15 @@ def simulate_provider(
         float,
         typer.Option(metavar="SECONDS", min=0, max=60, help="How long an answer takes."),
     ] = 0.3,
+    retention: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=86_400,
+            help="How long the prompt cache keeps what nobody reads, unless a request asks for longer.",
+        ),
+    ] = 300,
 ) -> None:
     """Serve a simulated provider until Ctrl-C, for experiments without a key.
 
@@ -149,7 +158,7 @@ def simulate_provider(
     """
     from llm_cache_otel.cli.simulate.serve import serve
 
-    raise typer.Exit(serve(port, latency))
+    raise typer.Exit(serve(port, latency, retention))
 
 
 @app.command(cls=_Command)

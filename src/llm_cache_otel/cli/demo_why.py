@@ -74,7 +74,7 @@ def _reasons(
 
 
 def _places(spans: Sequence[ReceivedSpan], trouble: Trouble) -> Iterator[tuple[object, object]]:
-    """The message and character from which on prompts differ from earlier ones, for either cache."""
+    """The message and about the character where prompts differ from earlier ones, for either cache."""
     traces = {span.trace_id for span in spans if span.attributes.get(names.NAME) == trouble.name}
     for span in spans:
         if span.trace_id in traces and names.DIVERGENCE_PART in span.attributes:
@@ -112,7 +112,7 @@ def _received_rows(explained: Explanation) -> Iterator[tuple[str, str]]:
         yield "prompt cache", _counts(explained.unread)
     if explained.places or explained.trouble.place:
         places = [
-            f"message {plain(message)} from character {plain(offset)} on"
+            f"message {plain(message)}, around character {plain(offset)}"
             for message, offset in sorted(explained.places, key=str)
         ]
         yield "what differs", listed(places) or _NOTHING

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from llm_cache_otel.cli.received import ReceivedSpan
-from llm_cache_otel.cli.wording import dollars, duration, plain
+from llm_cache_otel.cli.received import Attributes, ReceivedSpan
+from llm_cache_otel.cli.wording import dollars, duration, listed, plain
 from llm_cache_otel.emit import names
 from llm_cache_otel.facts import Outcome, PromptOutcome
 
@@ -29,12 +29,8 @@ _GUIDE = 4
 _LONGEST_NAME = 40
 """Columns; what is longer is cut off, to leave room for attributes."""
 
-_DIVERGENCE = (
-    *(names.DIVERGENCE_PART, names.DIVERGENCE_MESSAGE),
-    *(names.DIVERGENCE_OFFSET, names.DIVERGENCE_BLOCK),
-)
 _SHOWN = (
-    *(names.OUTCOME, names.REASON, names.PROMPT_OUTCOME, names.PROMPT_REASON, *_DIVERGENCE),
+    *(names.OUTCOME, names.REASON, names.PROMPT_OUTCOME, names.PROMPT_REASON),
     *(names.PROMPT_EXPECTED, names.BYPASS_PART, names.ERROR_TYPE, names.PARSE_ERROR_TYPE),
     *(names.HIT, names.BACKEND, names.NAME, names.KEY_DURATION, names.ENTRY_SIZE, names.TTL),
     *(names.ATTEMPTS, names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
@@ -56,7 +52,8 @@ def trace_trees(
     """The spans of each trace as a tree, in the order they began in, with durations.
 
     A span whose parent was not received stands at the top. The trees' columns are aligned. A span
-    takes as many lines as its attributes need, or `one_line` with what fits.
+    takes as many lines as its attributes need, or `one_line` with what fits; and one for where it differs
+    from an earlier one.
     """
     trees = [_children(spans) for spans in traces]
     width = max((width for tree in trees for width in _widths(None, tree, 0)), default=0)
@@ -105,16 +102,30 @@ def _attributes(span: ReceivedSpan, said_below: Sequence[ReceivedSpan]) -> Text:
         value = span.attributes.get(name)
         if value is None:
             continue
-        # What differs for one cache says nothing of the other, though it may be the same.
-        if name not in _DIVERGENCE and any(
-            child.attributes.get(name) == value for child in said_below
-        ):
+        if any(child.attributes.get(name) == value for child in said_below):
             continue
         label = name.removeprefix("llm_cache.").removeprefix("gen_ai.").removeprefix("usage.")
         written = _written(name, value)
         style = "red" if name == names.ERROR_TYPE else OUTCOME_STYLES.get(written, "")
         parts.append(Text.assemble((f"{label}=", "dim"), (written, style)))
-    return Text("  ").join(parts)
+    lines = [Text("  ").join(parts)]
+    where = _where(span.attributes)
+    if where:  # on a line of its own: this is what one has to know
+        lines.append(Text.assemble(("differs in ", "dim"), where))
+    return Text("\n").join(lines)
+
+
+def _where(attributes: Attributes) -> str:
+    """Where a request differs from the earlier one that it is nearest to, as far as that is said."""
+    parts = attributes.get(names.DIVERGENCE_PARTS)
+    if isinstance(parts, (list, tuple)):
+        return listed([plain(part) for part in parts])
+    part, message = (
+        attributes.get(name) for name in (names.DIVERGENCE_PART, names.DIVERGENCE_MESSAGE)
+    )
+    offset = attributes.get(names.DIVERGENCE_OFFSET)
+    place = plain("" if part is None else part) if message is None else f"message {plain(message)}"
+    return place if offset is None else f"{place}, around character {plain(offset)}"
 
 
 def _written(name: str, value: Any) -> str:

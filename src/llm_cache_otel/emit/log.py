@@ -12,27 +12,20 @@ _MOST_MESSAGES = 1_000
 logger = logging.getLogger("llm_cache_otel")
 
 
-class Once:
-    """Logs a warning the first time its cause is seen. Thread-safe, and bounded."""
-
-    def __init__(self) -> None:
-        self._lock = forks.lock()
-        self._causes: set[Hashable] = set()
-
-    def warn(self, cause: Hashable, message: str) -> None:
-        with self._lock:
-            if cause in self._causes or len(self._causes) >= _MOST_MESSAGES:
-                return
-            self._causes.add(cause)
-        logger.warning("%s", message)
-
-
-_once = Once()
+_lock = forks.lock()
+_causes: set[Hashable] = set()
 
 
 def warn_once(cause: Hashable, message: str) -> None:
-    """`Once.warn`, of a whole process and those that are forked from it."""
-    _once.warn(cause, message)
+    """Logs a warning the first time that this process, or one that it is forked from, sees its cause.
+
+    Thread-safe, and bounded.
+    """
+    with _lock:
+        if cause in _causes or len(_causes) >= _MOST_MESSAGES:
+            return
+        _causes.add(cause)
+    logger.warning("%s", message)
 
 
 class Notes:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bill_attributes import MaybeAttributes
-from llm_cache_otel.facts import CallFacts, Divergence, PromptFinding, Verdict
+from llm_cache_otel.facts import CallFacts, Divergence, MissReason, PromptFinding, Verdict
 
 
 def miss_attributes(call: CallFacts, verdict: Verdict) -> MaybeAttributes:
     """Where a request differs from the earlier one that it is nearest to, if that is why it missed."""
-    if call.miss is None or verdict.reason is not call.miss.reason:
+    miss = call.miss
+    if miss is None or verdict.reason is not miss.reason:
         return {}
-    return _divergence_attributes(call.miss.divergence)
+    is_near = miss.reason is MissReason.NEAR_DUPLICATE_PROMPT
+    return {
+        **_divergence_attributes(miss.divergence),
+        names.DIVERGENCE_PARTS: miss.parts if len(miss.parts) > 1 else None,
+        names.DIVERGENCE_VOLATILE: miss.is_volatile if is_near else None,
+    }
 
 
 def prompt_attributes(found: PromptFinding | None) -> MaybeAttributes:

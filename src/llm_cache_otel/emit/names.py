@@ -43,9 +43,11 @@ HIT: Final = "llm_cache.hit"
 ENTRY_SIZE: Final = "llm_cache.entry.size"
 OPERATION: Final = "llm_cache.operation"
 DIVERGENCE_PART: Final = "llm_cache.divergence.part"
+DIVERGENCE_PARTS: Final = "llm_cache.divergence.parts"
 DIVERGENCE_MESSAGE: Final = "llm_cache.divergence.message"
 DIVERGENCE_OFFSET: Final = "llm_cache.divergence.offset"
 DIVERGENCE_BLOCK: Final = "llm_cache.divergence.block"
+DIVERGENCE_VOLATILE: Final = "llm_cache.divergence.volatile"
 
 # Attributes of the provider's prompt cache
 PROMPT_OUTCOME: Final = "llm_cache.prompt.outcome"

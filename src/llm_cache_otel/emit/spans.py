@@ -227,11 +227,13 @@ def _has_no_span(scope: Scope | None) -> bool:
 
 
 def _present(attributes: MaybeAttributes) -> Attributes:
-    return {
-        name: _sendable(value) if isinstance(value, str) else value
-        for name, value in attributes.items()
-        if value is not None
-    }
+    return {name: _writable(value) for name, value in attributes.items() if value is not None}
+
+
+def _writable(value: AttributeValue) -> AttributeValue:
+    if isinstance(value, str):
+        return _sendable(value)
+    return tuple(_sendable(str(each)) for each in value) if isinstance(value, tuple) else value
 
 
 def _sendable(text: str) -> str:

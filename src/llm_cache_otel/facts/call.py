@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -220,6 +220,7 @@ class AttemptFacts:
 class CallFacts:
     """One call of `create`, from its start to its last chunk; or of a `function` that is observed itself.
 
+    `cache_id` tells the cache from others of this process, where it is not one of many that come and go.
     `miss` is what had been found out of a miss when it was noticed, before anybody else could ask the same;
     `honours_ttl` whether the cache heeds a `ttl`, `None` if that can't be told. `unseen` is what could not
     have been seen of it: then its absence says nothing. `origin` is what the answer of a function took, of a
@@ -236,6 +237,7 @@ class CallFacts:
     response_model: str | None = None
     schema_digest: str | None = None
     backend: str | None = None
+    cache_id: Hashable | None = None
     ttl: float | None = None
     honours_ttl: bool | None = None
     namespace_shared: bool | None = None

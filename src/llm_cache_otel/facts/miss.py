@@ -67,7 +67,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Why a lookup found nothing. `parameters` are those that differ, by name.
+    """Why a lookup found nothing. `parts` are what differs, such as `model` or `request.timeout`.
 
     `is_volatile` where prompts differ in times, ids, white space and order only.
 
@@ -77,7 +77,7 @@ class Miss:
 
     reason: MissReason
     divergence: Divergence | None = None
-    parameters: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     is_volatile: bool = False
     evictions: int = 0
     capacity: int | None = None

@@ -106,12 +106,21 @@ class Request:
         pairs = zip(self.texts, earlier.sections, strict=True)
         return all(text.has_phrases_of(fingerprint) for text, (_, fingerprint) in pairs)
 
-    def changed_parameters(self, earlier: _Kept) -> tuple[str, ...]:
-        """By name; none where one of them is the earlier request's only, whose name is not known."""
+    def changed_parts(self, earlier: _Kept) -> tuple[str, ...]:
+        return tuple(
+            name
+            for part, value in self.parts.items()
+            if earlier.parts.get(part) != value
+            for name in self._changed(part, earlier)
+        )
+
+    def _changed(self, part: KeyPart, earlier: _Kept) -> tuple[str, ...]:
+        """Parameters by name, but for where one is the earlier request's only, whose name is not known."""
+        if part is not KeyPart.PARAMETERS:
+            return (part.value,)
         mine, theirs = self.parameters, earlier.parameters
-        if theirs.keys() - mine.keys():
-            return ()
-        return tuple(self.names[name] for name, value in mine.items() if theirs.get(name) != value)
+        changed = [f"request.{self.names[name]}" for name in mine if theirs.get(name) != mine[name]]
+        return (part.value,) if theirs.keys() - mine.keys() or not changed else tuple(changed)
 
 
 def divergence(section: Section, offset: int, block: int) -> Divergence:
@@ -138,18 +147,19 @@ class EarlierRequests:
             if any(kept.parts == request.parts for _, _, kept in found):
                 return None
             _, part, kept = max(found, key=lambda each: each[0])
-            if part is not KeyPart.PARAMETERS:
-                return Miss(_CHANGED[part])
-            names = request.changed_parameters(kept)
-            where = Divergence(f"request.{names[0]}") if len(names) == 1 else None
-            return Miss(_CHANGED[part], where, parameters=names)
+            parts = request.changed_parts(kept)
+            is_one_parameter = len(parts) == 1 and parts[0] != part.value
+            where = Divergence(parts[0]) if is_one_parameter else None
+            return Miss(_CHANGED[part], where, parts=parts)
         for kept in {id(kept): kept for kept in self._alike(request)}.values():
             where = request.divergence(kept)
             if where is not None:
                 is_volatile = request.differs_in_volatile(kept)
                 return Miss(MissReason.NEAR_DUPLICATE_PROMPT, where, is_volatile=is_volatile)
-        if request.messages in self._places:
-            return Miss(MissReason.SEVERAL_CHANGED)
+        same_messages = self._places.get(request.messages)
+        if same_messages is not None:
+            parts = request.changed_parts(same_messages)
+            return Miss(MissReason.SEVERAL_CHANGED, parts=parts)
         return Miss(MissReason.NEW_PROMPT)
 
     def _alike(self, request: Request) -> list[_Kept]:

@@ -11,8 +11,10 @@ import secrets
 from array import array
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+from functools import reduce
 from heapq import nsmallest
 from itertools import islice
+from operator import xor
 from weakref import WeakValueDictionary
 
 _SMALLEST_BLOCK = 32
@@ -55,13 +57,15 @@ def digest(*values: Hashable) -> int:
 class Fingerprint:
     """`blocks` are of `size` characters each, `phrases` the 256 lowest that there are, in order.
 
-    Phrases are without times, ids and white space around them.
+    `all_phrases` is a digest of them all, in whatever order. Phrases are without times, ids and white space
+    around them.
     """
 
     digest: int
     size: int
     blocks: array[int]
     phrases: array[int]
+    all_phrases: int
 
     @property
     def clues(self) -> tuple[int, ...]:
@@ -94,8 +98,9 @@ class Text:
 
     def _make_fingerprint(self) -> Fingerprint:
         size = block_size(len(self.text))
-        phrases = array("Q", nsmallest(_MOST_PHRASES, _phrases(self.text)))
-        return Fingerprint(self.digest, size, self.blocks(size), phrases)
+        phrases = _phrases(self.text)
+        lowest = array("Q", nsmallest(_MOST_PHRASES, phrases))
+        return Fingerprint(self.digest, size, self.blocks(size), lowest, reduce(xor, phrases, 0))
 
     def blocks(self, size: int) -> array[int]:
         text, salt = self.text, _salt  # as `digest` does, of thousands
@@ -115,7 +120,7 @@ class Text:
 
     def has_phrases_of(self, earlier: Fingerprint) -> bool:
         """Whether they differ in times, ids, white space and order at the most."""
-        return self.fingerprint.phrases == earlier.phrases
+        return self.fingerprint.all_phrases == earlier.all_phrases
 
     def first_difference(self, earlier: Fingerprint) -> tuple[int, int]:
         """Where the first block starts that the earlier text does not have there, and its length."""

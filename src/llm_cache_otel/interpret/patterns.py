@@ -13,6 +13,7 @@ from llm_cache_otel.facts import (
     Bill,
     CallFacts,
     Divergence,
+    KeyPart,
     Miss,
     MissReason,
     Outcome,
@@ -56,7 +57,7 @@ class Patterns:
             with self._lock:
                 self._count((call.name, call.backend))
         if verdict.outcome is Outcome.MISS:
-            yield from _of_setup(call, verdict)
+            yield from _of_setup(call)
             if call.miss is not None:
                 yield from self._of_miss(call, call.miss)
         if not verdict.prompts:
@@ -69,11 +70,10 @@ class Patterns:
     def _of_miss(self, call: CallFacts, miss: Miss) -> Iterator[Advice]:
         where = miss.divergence
         match miss.reason:
-            case MissReason.PARAMETERS_CHANGED if miss.parameters:
-                names = [f"request.{name}" for name in miss.parameters]
-                is_idle = all(name.startswith(_BESIDE_THE_POINT) for name in names)
-                if is_idle and self._is_often(call, *names):
-                    yield _parameters(call, names)
+            case MissReason.PARAMETERS_CHANGED:
+                is_idle = all(name.startswith(_BESIDE_THE_POINT) for name in miss.parts)
+                if is_idle and self._is_often(call, *miss.parts):
+                    yield _parameters(call, miss.parts)
             case MissReason.NEAR_DUPLICATE_PROMPT if where is not None and miss.is_volatile:
                 if self._is_often(call, miss.reason, call.model, where.part, where.message):
                     yield _near_duplicates(call, where)
@@ -126,19 +126,20 @@ class Patterns:
         return self._counts[cause]
 
 
-def _of_setup(call: CallFacts, verdict: Verdict) -> Iterator[Advice]:
+def _of_setup(call: CallFacts) -> Iterator[Advice]:
     """What the very first miss tells."""
     if call.namespace_shared is False:
+        cause = ("namespace", call.backend, _which(call))
         if call.backend in _PERSISTENT:
             yield Advice(
-                ("namespace", call.name, call.backend),
+                cause,
                 f"No other process and no other client can hit what this {_cache(call)} holds: without a "
                 "cache_namespace, Instructor gives each client one of its own. Give clients that may share "
                 'entries the same, for example cache_namespace="my-app".',
             )
-        elif verdict.reason is MissReason.NAMESPACE_CHANGED:
+        elif call.miss is not None and KeyPart.NAMESPACE.value in call.miss.parts:
             yield Advice(
-                ("namespace", call.name, call.backend),
+                cause,
                 f"Clients that share this {_cache(call)} can't hit each other's entries: without a "
                 "cache_namespace, Instructor gives each client one of its own. Give them the same, for "
                 'example cache_namespace="my-app".',
@@ -151,7 +152,7 @@ def _of_setup(call: CallFacts, verdict: Verdict) -> Iterator[Advice]:
         )
 
 
-def _parameters(call: CallFacts, names: list[str]) -> Advice:
+def _parameters(call: CallFacts, names: tuple[str, ...]) -> Advice:
     differ = "differs" if len(names) == 1 else "differ"
     return Advice(
         ("parameters", call.name, *names),
@@ -172,9 +173,9 @@ def _near_duplicates(call: CallFacts, where: Divergence) -> Advice:
 
 def _too_small(call: CallFacts, miss: Miss) -> Advice:
     return Advice(
-        (MissReason.EVICTED, call.name, call.backend, miss.capacity),
+        (MissReason.EVICTED, call.backend, _which(call), miss.capacity),
         f"The {_cache(call)} of {miss.capacity:,} entries is too small: it had dropped some that were "
-        f"asked for again. AutoCache(maxsize={miss.room_needed}) would have held them.",
+        f"asked for again. {_made_with(call)}(maxsize={miss.room_needed}) would have held them.",
     )
 
 
@@ -204,6 +205,15 @@ def _never_read(call: CallFacts) -> Advice:
     )
 
 
+def _made_with(call: CallFacts) -> str:
+    return "AutoCache" if call.function is None else "lru_cache"
+
+
+def _which(call: CallFacts) -> Hashable:
+    """The cache, whatever its clients are called; or what they are, where a cache is not told from others."""
+    return call.name if call.cache_id is None else call.cache_id
+
+
 def _cache(call: CallFacts) -> str:
     kind = f"{call.backend} cache" if call.backend else "cache"
     return f"{kind} {call.name!r}" if call.name else kind
@@ -214,4 +224,4 @@ def _place(where: Divergence) -> str:
         place = f"message {where.message}"
     else:
         place = {"system": "the system prompt", "schema": "the schema"}.get(where.part, where.part)
-    return place if where.offset is None else f"{place} (from character {where.offset:,} on)"
+    return place if where.offset is None else f"{place} (around character {where.offset:,})"

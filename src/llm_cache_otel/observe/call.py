@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,7 @@ class Call:
         self.attempts: list[Attempt] = []
         self.store: StoreFacts | None = None
         self.history: CacheHistory | None = None
+        self.cache_id: Hashable | None = None
         self.miss: Miss | None = None
         self._missed: str | None = None
         self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
@@ -210,6 +211,7 @@ class Call:
         if self.history is not None:
             return  # a signal's handler's, whose call could not be told from this one
         cache = self._kwargs["cache"]
+        self.cache_id = adapter.identity_of(cache)
         self.history = self.reporter.history_of(
             cache, adapter.place_of(cache), lambda: adapter.honours_ttl(cache)
         )
@@ -255,6 +257,7 @@ class Call:
                 response_model=self.response_model,
                 schema_digest=self.schema_digest,
                 backend=self.backend,
+                cache_id=self.cache_id,
                 ttl=self.ttl,
                 honours_ttl=None if self.history is None else self.history.honours_ttl,
                 namespace_shared=self.namespace_shared,

@@ -17,7 +17,6 @@ from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
 
 _CREATED = int(time.time())  # one moment for all, so that equal requests have equal answers
 _DAY = 86_400.0
-_IN_MEMORY = 300.0
 
 
 def error(exchange: Exchange) -> Response:
@@ -75,7 +74,7 @@ def _read(exchange: Exchange) -> Input:
         [Block(written(part)) for part in parts],
         minimum=minimum,
         granularity=1 if is_newer else granularity,
-        seconds=_DAY if kept_long else _IN_MEMORY,
+        seconds=_DAY if kept_long else None,
         writes_cost=is_newer,
     )
 

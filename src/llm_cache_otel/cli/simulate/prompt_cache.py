@@ -19,7 +19,8 @@ _MOST_PREFIXES = 65_536
 _LOOKS_BACK = 20
 """Blocks before a marker where Anthropic looks for what was written earlier."""
 
-TTLS = {"5m": 300.0, "1h": 3600.0}
+RETENTION = 300.0
+TTLS = {"5m": RETENTION, "1h": 3600.0}
 """Seconds that marked prefixes are kept that nobody reads."""
 
 
@@ -52,10 +53,14 @@ class _Kept:
 
 
 class PromptCache:
-    """One provider's. Thread-safe; `clock` is in seconds."""
+    """One provider's. Thread-safe; `clock` is in seconds.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `retention` is how many of these a prefix is kept that nobody reads, unless a request asks for longer.
+    """
+
+    def __init__(self, clock: Callable[[], float], retention: float = RETENTION) -> None:
         self._clock = clock
+        self._ttls = {**TTLS, "5m": retention}
         self._lock = threading.Lock()
         self._prompts: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._prefixes: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
@@ -67,16 +72,17 @@ class PromptCache:
         *,
         minimum: int,
         granularity: int = 1,
-        seconds: float = 300.0,
+        seconds: float | None = None,
         writes_cost: bool = False,
     ) -> Input:
         """As OpenAI, Gemini and DeepSeek do, unasked: the longest prefix that an earlier prompt shares.
 
-        `minimum` and `granularity` are tokens, `seconds` how long a prefix is kept that nobody reads.
+        `minimum` and `granularity` are tokens, `seconds` how long the request asks to keep a prefix.
         Prompts share nothing beyond their `space`.
         """
         prompt = "".join(block.text for block in blocks)
         total = tokens(len(prompt))
+        seconds = self._ttls["5m"] if seconds is None else seconds
         with self._lock:
             alive = [key for key in [*self._prompts] if key[0] == space and self._is_kept(key)]
             shared = {key: _shared(key[1], prompt) // CHARACTERS_PER_TOKEN for key in alive}
@@ -121,7 +127,7 @@ class PromptCache:
             for end in ends:
                 if end.ttl is None or end.tokens < minimum or end.tokens <= reached:
                     continue
-                seconds = TTLS[end.ttl]
+                seconds = self._ttls[end.ttl]
                 self._prefixes[space, end.digest] = _Kept(now + seconds, seconds)
                 written[end.ttl] += end.tokens - position
                 position = end.tokens

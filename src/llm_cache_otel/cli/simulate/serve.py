@@ -14,11 +14,11 @@ from llm_cache_otel.cli.simulate.ledger import Ledger
 from llm_cache_otel.cli.simulate.server import SimulatedProvider
 
 
-def serve(port: int, latency: float) -> int:
+def serve(port: int, latency: float, retention: float) -> int:
     """Serve until an interrupt, then show what was asked. Returns the exit code."""
     console = Console(highlight=False)
     try:
-        provider = SimulatedProvider(latency=latency, port=port)
+        provider = SimulatedProvider(latency=latency, port=port, retention=retention)
     except OSError:
         print(
             f"Port {port} is taken. --port=0 finds a free one.",

@@ -19,7 +19,7 @@ from llm_cache_otel.cli.simulate.cues import Cue, Cues
 from llm_cache_otel.cli.simulate.diagnosis import EarlierMessages
 from llm_cache_otel.cli.simulate.exchange import BadRequest, Exchange, Json
 from llm_cache_otel.cli.simulate.ledger import Ledger
-from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
+from llm_cache_otel.cli.simulate.prompt_cache import RETENTION, PromptCache
 
 _NO_MODEL = Cue(status=400, message="the request is no JSON that names a model")
 
@@ -31,7 +31,7 @@ class SimulatedProvider:
 
     `latency` is how many seconds a request takes when no cue says otherwise, `port` 0 any free one.
     `ledger` has what was asked and answered, and what that took; `cues` what to do with the requests to come.
-    `clock`, in seconds, is what the prompt cache forgets by.
+    `clock`, in seconds, is what the prompt cache forgets by, after `retention` of them.
 
     Raises:
         OSError: the port is taken.
@@ -43,10 +43,11 @@ class SimulatedProvider:
         latency: float = 0.0,
         port: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        retention: float = RETENTION,
     ) -> None:
         self.ledger = Ledger()
         self.cues = Cues(default=Cue(delay=latency))
-        self.prompt_cache = PromptCache(clock)
+        self.prompt_cache = PromptCache(clock, retention)
         self._earlier = EarlierMessages()
         routes = [
             self._route("/v1/chat/completions", openai_api.chat_completions, openai_api.error),
