@@ -16,6 +16,8 @@ from llm_cache_otel.observe.instructor_api import (
     layers,
 )
 from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.sdk_clients import sdk_clients
+from llm_cache_otel.observe.sdk_methods import Sdk, sdk_of
 from llm_cache_otel.observe.seams import seams
 
 
@@ -42,7 +44,8 @@ def door_for(target: Any) -> Door | None:
         return _InstructorDoor(target)
     if isinstance(target, BaseCache):
         return _AdapterDoor(target)
-    return patched_door(target)
+    sdk = sdk_of(target)
+    return None if sdk is None else patched_door(target) or _SdkDoor(target, sdk)
 
 
 def patched_door(target: Any) -> PatchedDoor | None:
@@ -83,7 +86,10 @@ class _InstructorDoor:
 
 
 class PatchedDoor:
-    """An OpenAI client whose `chat.completions.create` is Instructor's, kept in the instance."""
+    """An OpenAI client whose `chat.completions.create` is Instructor's, kept in the instance.
+
+    It may have been handed in before that, and is observed as the SDK's still.
+    """
 
     def __init__(self, client: Any, completions: Any) -> None:
         self._client = client
@@ -111,6 +117,9 @@ class PatchedDoor:
         if self.is_open():
             self.unwatch()
             seams.close_for(self._client)
+        sdk = sdk_of(self._client)
+        if sdk is not None:
+            sdk_clients.remove(self._client, sdk)
 
     def unwatch(self) -> None:
         observed = self._observed()
@@ -126,6 +135,26 @@ class PatchedDoor:
             if type(create) is ObservedCreate and create.watch.on:
                 return create
         return None
+
+
+class _SdkDoor:
+    """A client of a provider's SDK, as it is."""
+
+    def __init__(self, client: Any, sdk: Sdk) -> None:
+        self._client = client
+        self._sdk = sdk
+
+    def obstacle(self) -> str | None:
+        return None
+
+    def is_open(self) -> bool:
+        return sdk_clients.is_given(self._client, self._sdk)
+
+    def open(self, reporter: Reporter, name: str | None) -> None:
+        sdk_clients.add(self._client, self._sdk, reporter, name)
+
+    def close(self) -> None:
+        sdk_clients.remove(self._client, self._sdk)
 
 
 class _AdapterDoor:

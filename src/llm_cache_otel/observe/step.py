@@ -18,6 +18,12 @@ current_call: ContextVar[Call | None] = ContextVar("llm_cache_otel_call", defaul
 """The observed call whose Instructor code is running; `None` while anybody else's code runs, so that
 an unobserved client used inside a validator, a hook or an adapter is not taken for part of the call."""
 
+ANY_CLIENT = 0
+
+asking: ContextVar[int | None] = ContextVar("llm_cache_otel_asking", default=None)
+"""Whom an attempt under way asks, whose own calls within it are told by it: the `id` of an SDK's client,
+`ANY_CLIENT` where Instructor runs the attempt, and `None` while anybody else's code runs."""
+
 
 class Clock:
     """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic."""
@@ -56,15 +62,18 @@ class Step(Protocol):
 class Surroundings:
     """What is current while host code runs: the call to attribute it to, and its place in the trace."""
 
-    __slots__ = ("_call", "_scope", "_token")
+    __slots__ = ("_asking_token", "_asks", "_call", "_scope", "_token")
 
-    def __init__(self, call: Call | None, scope: Scope | None) -> None:
+    def __init__(self, call: Call | None, scope: Scope | None, asks: int | None = None) -> None:
         self._call = call
         self._scope = scope
+        self._asks = asks
         self._token: Token[Call | None] | None = None
+        self._asking_token: Token[int | None] | None = None
 
     def enter(self) -> None:
         self._token = current_call.set(self._call)
+        self._asking_token = asking.set(self._asks)
         if self._scope is not None:
             self._scope.enter()
 
@@ -72,6 +81,11 @@ class Surroundings:
         self._call = None  # no cycle: a finished call is freed at once
         if self._token is None:
             return
+        try:
+            if self._asking_token is not None:
+                asking.reset(self._asking_token)
+        except (RuntimeError, ValueError):
+            pass  # as below
         try:
             current_call.reset(self._token)
         except RuntimeError:
