@@ -186,7 +186,7 @@ def _door_for(function: str, target: object) -> Door:
     if door is not None:
         return door
     mend = ""
-    module = target.__module__ if isinstance(target, type) else type(target).__module__
+    module = f"{(target if isinstance(target, type) else type(target)).__module__}."
     if module.startswith(_SDKS):
         mend = " Hand in the client itself, for example instrument(OpenAI())."
     elif module.startswith("botocore."):

@@ -102,7 +102,7 @@ _USAGE: dict[str, Any] = {"stream_options": {"include_usage": True}}
 _CHAT: dict[str, Way] = {
     "create": plain("chat.completions.create"),
     "parse": plain("chat.completions.parse", response_format=Answer),
-    "stream=True": streamed("chat.completions.create", stream=True, **_USAGE),
+    "streamed": streamed("chat.completions.create", stream=True, **_USAGE),
     "stream": managed("chat.completions.stream", **_USAGE),
     "raw": raw("chat.completions.with_raw_response.create"),
 }
@@ -116,7 +116,7 @@ class Kind:
     seller: Seller
     ways: dict[str, Way]
     provider: str
-    errors: tuple[str, str]
+    errors: tuple[str, tuple[str, ...]]
     """What is raised of a status 500, and where no answer comes."""
     request: Callable[[str, str], dict[str, Any]]
     instructor: str | None = None
@@ -144,9 +144,12 @@ def _contents(manual: str, question: str) -> dict[str, Any]:
     }
 
 
-_OF_OPENAI = ("openai.InternalServerError", "openai.APITimeoutError")
-_OF_ANTHROPIC = ("anthropic.InternalServerError", "anthropic.APITimeoutError")
-_OF_GENAI = ("google.genai.errors.ServerError", "httpx.ReadTimeout")
+_OF_OPENAI = ("openai.InternalServerError", ("openai.APITimeoutError",))
+_OF_ANTHROPIC = ("anthropic.InternalServerError", ("anthropic.APITimeoutError",))
+_OF_GENAI = (  # by the HTTP client that it uses
+    "google.genai.errors.ServerError",
+    ("httpx.ReadTimeout", "httpx2.ReadTimeout", "TimeoutError"),
+)
 
 KINDS = {
     "openai": Kind(_openai, SELLERS["openai"], _CHAT, "openai", _OF_OPENAI, _chat, "from_openai"),
@@ -156,7 +159,7 @@ KINDS = {
         {
             "create": plain("responses.create"),
             "parse": plain("responses.parse", text_format=Answer),
-            "stream=True": streamed("responses.create", stream=True),
+            "streamed": streamed("responses.create", stream=True),
             "stream": managed("responses.stream"),
             "raw": raw("responses.with_raw_response.create"),
         },
@@ -173,7 +176,7 @@ KINDS = {
         {
             "create": plain("messages.create"),
             "parse": plain("messages.parse", output_format=Answer),
-            "stream=True": streamed("messages.create", stream=True),
+            "streamed": streamed("messages.create", stream=True),
             "stream": managed("messages.stream"),
             "raw": raw("messages.with_raw_response.create"),
             "beta create": plain("beta.messages.create"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import Any, Protocol
 
 from llm_cache_otel.observe.adapter_methods import adapter_methods
@@ -60,6 +61,10 @@ def _openai_completions(client: Any) -> Any | None:
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(client).__mro__}
     if kinds.isdisjoint({"openai.OpenAI", "openai.AsyncOpenAI"}):
         return None
+    if isinstance(getattr(type(client), "chat", None), cached_property) and "chat" not in vars(
+        client
+    ):
+        return None  # not made yet, and so not changed
     return client.chat.completions
 
 

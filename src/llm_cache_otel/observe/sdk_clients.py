@@ -134,10 +134,9 @@ def _wrap(clients: SdkClients, sdk: Sdk, method: Method) -> Undo:
 
     def undo() -> None:
         # Somebody who wrapped ours keeps what they have: ours passes through by then.
-        kept: Any = place()
-        current: Any = None if kept is None else vars(kept).get(method.name)
-        if current is not None and current is mine():
-            setattr(kept, method.name, current.__wrapped__)
+        kept, function = place(), mine()
+        if function is not None and kept is not None and vars(kept).get(method.name) is function:
+            setattr(kept, method.name, function.__wrapped__)
 
     return undo
 

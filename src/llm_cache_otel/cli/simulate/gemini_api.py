@@ -37,7 +37,10 @@ def _answered(exchange: Exchange) -> tuple[str, Json | None, Used]:
         for declaration in tool.get("functionDeclarations", [])
     ]
     config = exchange.body.get("generationConfig", {})
-    schema = declarations[0].get("parameters") if declarations else config.get("responseSchema")
+    if declarations:
+        schema = declarations[0].get("parameters") or declarations[0].get("parametersJsonSchema")
+    else:
+        schema = config.get("responseSchema") or config.get("responseJsonSchema")
     text = exchange.answer(schema)
     part: Json | None = None
     if declarations:
