@@ -151,7 +151,7 @@ class _Original:
         self.name = method.name
         self.is_async = inspect.iscoroutinefunction(function)
         self.function: Function = function
-        self.holder_of: Callable[[Args], Any] = lambda args: args[0]
+        self.holder_of: Callable[[Args], Any] = lambda args: args[0] if args else None
         if not isinstance(method.holder(), type):
             self.holder_of = lambda args: method.holder()
         elif type(function) is not FunctionType:

@@ -187,7 +187,7 @@ class _Genai:
     owns_its_calls = False  # the functions that a model may call are the program's
 
     def owner(self, holder: Any) -> Any:
-        return holder._api_client
+        return getattr(holder, "_api_client", None)
 
     def methods(self, client: Any) -> Iterator[Method]:
         for models in (client.models, client.aio.models):
