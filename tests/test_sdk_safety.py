@@ -32,7 +32,7 @@ AT_THE_DOOR = {
     *(f"observe.sdk_clients.SdkClients.{name}" for name in ("__init__", "is_given", "add")),
     *(f"observe.sdk_clients.SdkClients.{name}" for name in ("remove", "_clear_away")),
     *("observe.sdk_methods._Genai.methods", "observe.sdk_clients._asking"),
-    "observe.sdk_clients._copying",
+    *("observe.sdk_clients._copying", "observe.sdk_clients._Wrapped.undo"),
 }
 OURS = ("observe.sdk_clients.", "observe.sdk_methods.", "observe.sdk_call.")
 BESIDE = {

@@ -45,8 +45,9 @@ async def awaited(result: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-async def everything(stream: Any) -> list[Any]:
-    if hasattr(stream, "__aiter__"):
+async def everything(stream: Any, *, asynchronous: bool | None = None) -> list[Any]:
+    """All that a stream gives. Other instrumentations' stand-ins seem to be of both kinds."""
+    if hasattr(stream, "__aiter__") if asynchronous is None else asynchronous:
         return [chunk async for chunk in stream]
     return list(stream)
 
@@ -64,7 +65,8 @@ def streamed(path: str, **more: Any) -> Way:
     """A method that gives a stream."""
 
     async def ask(client: Any, request: dict[str, Any]) -> Any:
-        return await everything(await awaited(_at(client, path)(**request, **more)))
+        result = _at(client, path)(**request, **more)
+        return await everything(await awaited(result), asynchronous=inspect.isawaitable(result))
 
     return ask
 

@@ -23,8 +23,6 @@ from llm_cache_otel.observe.sdk_methods import Args, Kwargs, Method, Role, Sdk, 
 from llm_cache_otel.observe.step import ANY_CLIENT, Observing, asking
 from llm_cache_otel.observe.stream import host_closed
 
-Undo = Callable[[], None]
-
 
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
@@ -44,7 +42,7 @@ class SdkClients:
     def __init__(self) -> None:
         self._lock = forks.lock()
         self._known: dict[int, _Known] = {}
-        self._undo: dict[tuple[int, str], Undo] = {}
+        self._wrapped: dict[tuple[int, str], _Wrapped] = {}
 
     def is_given(self, client: Any, sdk: Sdk) -> bool:
         known = self._get(sdk.owner(client))
@@ -98,9 +96,12 @@ class SdkClients:
     def _wrap_all(self, client: Any, sdk: Sdk, known: _Known) -> None:
         for method in sdk.methods(client):
             known.methods.add(method.key)
-            undo = self._undo.get(method.key)
-            if undo is None or not _is_in_place(method):
-                self._undo[method.key] = _wrap(self, sdk, method)
+            wrapped = self._wrapped.get(method.key)
+            if wrapped is not None and wrapped.is_in_place():
+                continue
+            if wrapped is not None:
+                wrapped.undo()
+            self._wrapped[method.key] = _Wrapped(self, sdk, method)
 
     def _drop(self, identity: int, gone: weakref.ref[Any]) -> None:
         # A finalizer: it takes no lock, and the entry of whoever has the identity next stays.
@@ -113,32 +114,37 @@ class SdkClients:
         with self._lock:
             # A copy: clients that are dropped meanwhile take themselves out.
             needed = {key for known in self._known.copy().values() for key in known.methods}
-            for key in [key for key in self._undo if key not in needed]:
-                self._undo.pop(key)()
+            for key in [key for key in self._wrapped if key not in needed]:
+                self._wrapped.pop(key).undo()
 
 
-def _is_in_place(method: Method) -> bool:
-    """Whether our wrapper is still there, perhaps under somebody else's."""
-    function = vars(method.holder()).get(method.name)
-    return any(getattr(each, "__globals__", None) is globals() for each in layers(function))
+class _Wrapped:
+    """A method that one of our functions has the place of."""
 
+    def __init__(self, clients: SdkClients, sdk: Sdk, method: Method) -> None:
+        holder: Any = method.holder()
+        self._place = method
+        self._original = _Original(method, vars(holder)[method.name])
+        make = {Role.ASK: _asking, Role.COPY: _copying, Role.CLOSE: _closing}[method.role]
+        # A plain function, for bound methods of it can be pickled and copied as before.
+        ours: Any = make(clients, sdk, self._original)
+        functools.update_wrapper(ours, vars(holder)[method.name])
+        setattr(holder, method.name, ours)
+        # Weak, for a function that is in a client itself may hold the client.
+        self._ours = weakref.ref(ours)
 
-def _wrap(clients: SdkClients, sdk: Sdk, method: Method) -> Undo:
-    holder: Any = method.holder()
-    original = vars(holder)[method.name]
-    make = {Role.ASK: _asking, Role.COPY: _copying, Role.CLOSE: _closing}[method.role]
-    # A plain function, for bound methods of it can be pickled and copied as before.
-    ours: Any = functools.wraps(original)(make(clients, sdk, _Original(method, original)))
-    setattr(holder, method.name, ours)
-    place, mine = method.holder, weakref.ref(ours)
+    def is_in_place(self) -> bool:
+        """Perhaps under somebody else's. Whoever restores what they had replaced before takes ours away."""
+        ours = self._ours()
+        function = vars(self._place.holder()).get(self._place.name)
+        return ours is not None and any(each is ours for each in layers(function))
 
-    def undo() -> None:
-        # Somebody who wrapped ours keeps what they have: ours passes through by then.
-        kept, function = place(), mine()
-        if function is not None and kept is not None and vars(kept).get(method.name) is function:
-            setattr(kept, method.name, function.__wrapped__)
-
-    return undo
+    def undo(self) -> None:
+        # Somebody who wrapped ours keeps what they have: ours passes through from now on.
+        self._original.is_observed = False
+        holder, ours = self._place.holder(), self._ours()
+        if holder is not None and ours is not None and vars(holder).get(self._place.name) is ours:
+            setattr(holder, self._place.name, ours.__wrapped__)
 
 
 Function = Callable[..., Any]
@@ -149,6 +155,7 @@ class _Original:
 
     def __init__(self, method: Method, function: Any) -> None:
         self.name = method.name
+        self.is_observed = True
         self.is_async = inspect.iscoroutinefunction(function)
         self.function: Function = function
         self.holder_of: Callable[[Args], Any] = lambda args: args[0] if args else None
@@ -164,6 +171,9 @@ class _Original:
 def _asking(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:
     function, holder_of = original.function, original.holder_of
 
+    def watch_of(args: Args) -> Watch | None:
+        return clients.watch_of(sdk.owner(holder_of(args))) if original.is_observed else None
+
     def start(watch: Watch, args: Args, kwargs: Kwargs) -> tuple[Observing, Observing]:
         make = lambda: _call(clients, sdk, watch, holder_of(args), original.name, (args, kwargs))
         call = Observing(watch.reporter.guard, "create", make)
@@ -171,7 +181,7 @@ def _asking(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:
         return call, attempt
 
     def ask(*args: Any, **kwargs: Any) -> Any:
-        watch = clients.watch_of(sdk.owner(holder_of(args)))
+        watch = watch_of(args)
         if watch is None:
             return function(*args, **kwargs)
         call, attempt = start(watch, args, kwargs)
@@ -184,7 +194,7 @@ def _asking(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:
             _left(attempt, call)
 
     async def ask_async(*args: Any, **kwargs: Any) -> Any:
-        watch = clients.watch_of(sdk.owner(holder_of(args)))
+        watch = watch_of(args)
         if watch is None:
             return await function(*args, **kwargs)
         call, attempt = start(watch, args, kwargs)
