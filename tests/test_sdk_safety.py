@@ -36,7 +36,7 @@ AT_THE_DOOR = {
 }
 OURS = ("observe.sdk_clients.", "observe.sdk_methods.", "observe.sdk_call.")
 BESIDE = {
-    *("observe.attempt.Attempt.heard", "observe.sdk.body_of", "observe.sdk.is_of_several"),
+    *("observe.attempt.Attempt.heard", "observe.answers.body_of", "observe.answers.is_of_several"),
     "observe.instructor_api.provider_at",
 }
 SHARED = {

@@ -18,7 +18,7 @@ from llm_cache_otel.facts import (
     SentPrompt,
     SpanRole,
 )
-from llm_cache_otel.observe import sdk
+from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
@@ -96,18 +96,18 @@ class Attempt:
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
         with self._call.guard("response"):
-            self._response = sdk.inference_response(sdk.body_of(response))
+            self._response = sdk.inference_response(answers.body_of(response))
             self._reported_all = True
-            self._is_of_several = sdk.is_of_several(response)
+            self._is_of_several = answers.is_of_several(response)
 
     def could_not_be_parsed(self, error: BaseException) -> None:
         self._parse_error_type = error_type(error)
 
     def _chunk(self, event: Any) -> None:
-        chunk = sdk.unwrapped(event)
+        chunk = answers.unwrapped(event)
         self._response = sdk.merged(self._response, sdk.inference_response(chunk))
         self._reported_all = self._reported_all or sdk.reports_all(chunk)
-        self._is_of_several = self._is_of_several or sdk.is_of_several(chunk)
+        self._is_of_several = self._is_of_several or answers.is_of_several(chunk)
 
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         self.is_streaming = False

@@ -5,7 +5,6 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -164,22 +163,6 @@ def _output_type(request: Mapping[str, Any]) -> str | None:
     return "json" if mime_type == "application/json" else None
 
 
-def body_of(response: Any) -> Any:
-    """An answer that a program has asked for as it came (`with_raw_response`), as far as it was read.
-
-    Nothing is used up, and nothing parsed that the program might not want to.
-    """
-    raw = declared(response, "http_response")
-    if raw is None:
-        return response
-    if not getattr(raw, "is_closed", False) or not hasattr(raw, "_content"):
-        return None
-    try:
-        return json.loads(raw.content)
-    except ValueError:
-        return None
-
-
 def response_id(response: Any) -> str | None:
     """`InferenceResponse.id`, and nothing else."""
     of_bedrock = read(response, "ResponseMetadata")
@@ -272,20 +255,6 @@ def _finish_reasons(response: Any) -> tuple[str, ...]:
             elif isinstance(reason, str):
                 found.append(reason)
     return tuple(found)
-
-
-def unwrapped(event: Any) -> Any:
-    """The chunk that an event of Mistral's SDK carries; of the others, whose events are the chunks, that."""
-    data = read(event, "data")
-    return event if read(data, "choices") is None else data
-
-
-def is_of_several(answer: Any) -> bool:
-    """Whether google-genai has asked more than once for it, for it ran what the model called.
-
-    Of these requests it reports the last one's tokens only.
-    """
-    return bool(read(answer, "automatic_function_calling_history"))
 
 
 def reports_all(chunk: Any) -> bool:

@@ -97,7 +97,7 @@ class SdkClients:
         for method in sdk.methods(client):
             known.methods.add(method.key)
             wrapped = self._wrapped.get(method.key)
-            if wrapped is not None and wrapped.is_in_place():
+            if wrapped is not None and wrapped.is_in_place(method):
                 continue
             if wrapped is not None:
                 wrapped.undo()
@@ -133,11 +133,12 @@ class _Wrapped:
         # Weak, for a function that is in a client itself may hold the client.
         self._ours = weakref.ref(ours)
 
-    def is_in_place(self) -> bool:
+    def is_in_place(self, method: Method) -> bool:
         """Perhaps under somebody else's. Whoever restores what they had replaced before takes ours away."""
-        ours = self._ours()
-        function = vars(self._place.holder()).get(self._place.name)
-        return ours is not None and any(each is ours for each in layers(function))
+        holder, ours = method.holder(), self._ours()
+        if ours is None or self._place.holder() is not holder:
+            return False  # whose identity a client that is gone has had
+        return any(each is ours for each in layers(vars(holder).get(method.name)))
 
     def undo(self) -> None:
         # Somebody who wrapped ours keeps what they have: ours passes through from now on.
@@ -224,6 +225,7 @@ def _call(
 
 
 def _tapped(sdk: Sdk, attempt: Observing, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    """The arguments, and an answer is heard of before `parse` may fail for it."""
     step = attempt.step
     if step is None:
         return args, kwargs
