@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gc
 import inspect
 import logging
+import os
 import pickle
 import weakref
 from typing import Any
@@ -568,3 +570,31 @@ def test_many_threads_each_count_their_own(
     assert recording.sums(*OUTCOMES) == {"off": 20}
     creates = {span.context.span_id for span in recording.spans("create")}
     assert {span.parent.span_id for span in recording.spans(attempt_of(kind))} == creates
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_that_is_forked_observes_on(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    """What its parent has handed in, and what it hands in itself."""
+    kind = KINDS["openai"]
+    client = instrument(kind.make(provider.url, False), **recording.providers)
+
+    def in_child() -> int:
+        own = kind.make(provider.url, False)
+        others = Recording()
+        instrument(own, **others.providers)
+        for each in (own, client.with_options(http_client=own._client)):
+            asyncio.run(kind.ways["create"](each, kind.request("", "one?")))
+        return 10 * len(others.spans("create")) + len(recording.spans("create"))
+
+    child = os.fork()
+    if child == 0:
+        told = 0
+        with contextlib.suppress(BaseException):
+            told = in_child()
+        os._exit(told)
+    _, status = os.waitpid(child, 0)
+    client.close()
+    assert os.waitstatus_to_exitcode(status) == 11
+    assert recording.spans() == []
