@@ -28,8 +28,15 @@ def anthropic_or_simulated() -> Iterator[None]:
 
 
 @contextmanager
-def _or_simulated(name: str, path: str = "") -> Iterator[None]:
-    key, address = f"{name}_API_KEY", f"{name}_BASE_URL"
+def gemini_or_simulated() -> Iterator[None]:
+    """Likewise for Google's Gemini, with GEMINI_API_KEY."""
+    with _or_simulated("GEMINI", address="GOOGLE_GEMINI_BASE_URL"):
+        yield
+
+
+@contextmanager
+def _or_simulated(name: str, path: str = "", address: str | None = None) -> Iterator[None]:
+    key, address = f"{name}_API_KEY", address or f"{name}_BASE_URL"
     if os.environ.get(key):
         yield
         return

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.redis_server import redis_server
 
 from llm_cache_otel.cli.receiver import OtlpReceiver
@@ -18,7 +19,7 @@ def run(name: str, receiver: OtlpReceiver, **environment: str) -> None:
     kept = {
         variable: value
         for variable, value in os.environ.items()
-        if not variable.startswith(("OTEL_", "OPENAI_", "ANTHROPIC_"))
+        if not variable.startswith(("OTEL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_"))
     }
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_endpoint}
     done = subprocess.run(
@@ -63,6 +64,7 @@ def test_shared_redis(tmp_path: Path) -> None:
 def test_every_example_is_run_here() -> None:
     tested = {"quickstart.py", "quickstart_async.py", "shared_redis.py"}
     tested |= {"openai_prompt_caching.py", "anthropic_prompt_caching.py"}
+    tested |= {"openai_sdk.py", "anthropic_sdk.py", "gemini_sdk.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested | {"offline.py"}
 
 
@@ -84,3 +86,31 @@ def test_anthropic_prompt_caching() -> None:
         run("anthropic_prompt_caching.py", receiver)
         saved = saved_by_the_prompt_cache(receiver)
         assert saved > receiver.metrics().total("llm_cache.write_premium.cost") > 0
+
+
+@pytest.mark.parametrize("name", ["openai_sdk.py", "anthropic_sdk.py", "gemini_sdk.py"])
+def test_the_sdks_by_themselves(name: str) -> None:
+    """Two calls of one attempt each: the first has the prompt cached, and the second reads it."""
+    with OtlpReceiver() as receiver:
+        run(name, receiver)
+        of_these = {"llm_cache.name": "contracts"}
+        metrics = receiver.metrics()
+        assert outcomes(receiver, **of_these) == {"off": 2}
+        creates = [span for span in receiver.spans if span.name == "create"]
+        attempts = [span for span in receiver.spans if span.name.startswith(("chat", "generate"))]
+        assert {span.parent_span_id for span in attempts} == {span.span_id for span in creates}
+        first, second = (
+            span.attributes for span in sorted(attempts, key=lambda span: span.start_ns)
+        )
+        assert first["llm_cache.prompt.outcome"] in ("write", "miss", "unreported")
+        assert second["llm_cache.prompt.outcome"] == "read"
+        read = second["gen_ai.usage.cache_read.input_tokens"]
+        assert 1024 <= read < second["gen_ai.usage.input_tokens"]
+        assert metrics.total("gen_ai.client.inference.usage.cache_read.input_tokens") == read
+        spent = [each["llm_cache.spent.cost"] for each in (first, second)]
+        assert metrics.total("llm_cache.spent.cost", of_these) == pytest.approx(sum(spent))
+        assert spent[1] < spent[0]
+        saved = second["llm_cache.saved.cost"]
+        assert saved_by_the_prompt_cache(receiver) == pytest.approx(saved)
+        assert saved > 0
+        assert metrics.total("llm_cache.unpriced.requests") == 0

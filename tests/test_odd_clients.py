@@ -25,6 +25,7 @@ from support.ways import make_client
 from llm_cache_otel import Settings, instrument, uninstrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.instrumentor import LLMCacheInstrumentor
+from llm_cache_otel.observe.doors import door_for
 
 OUTCOMES = ("llm_cache.requests", "llm_cache.outcome")
 
@@ -234,14 +235,14 @@ class Answering:
         return Answering()
 
 
-def test_functions_that_wrap_without_end_are_refused() -> None:
+def test_functions_that_wrap_without_end_are_not_taken_for_instructors() -> None:
     first, second = (lambda: None), (lambda: None)
     first.__wrapped__, second.__wrapped__ = second, first  # type: ignore[attr-defined]
     for create in (Answering(), first):
         client = openai.OpenAI(api_key="k")
         client.chat.completions.create = create  # type: ignore[method-assign]
-        with pytest.raises(TypeError, match="accepts"):
-            instrument(client)
+        assert type(door_for(client)) is type(door_for(openai.OpenAI(api_key="k")))
+        assert client.chat.completions.create is create
         client.close()
 
 

@@ -27,9 +27,11 @@ _of_all: dict[str, Any] = {}
 """What `LLMCacheInstrumentor` was told, while it observes: it holds where `instrument` is told nothing."""
 
 _ACCEPTED = (
-    "an Instructor client (from instructor.from_provider, from_openai, …), an OpenAI client changed by "
-    "instructor.patch(client), or a cache adapter derived from instructor.cache.BaseCache"
+    "an Instructor client (from instructor.from_provider, from_openai, …), a client of OpenAI's, Anthropic's "
+    "or Google's SDK (OpenAI, AzureOpenAI, Anthropic, genai.Client, and their async kinds; changed by "
+    "instructor.patch(client) or not), or a cache adapter derived from instructor.cache.BaseCache"
 )
+_SDKS = ("openai.", "anthropic.", "google.genai.")
 
 
 def instrument(
@@ -46,8 +48,10 @@ def instrument(
     under which keys stays exactly as it was.
 
     Args:
-        target: an Instructor client, sync or async; an OpenAI client changed by `instructor.patch`; or
-            a cache adapter (`instructor.cache.BaseCache`), for its lookups, stores and durations.
+        target: an Instructor client, sync or async; a client of a provider's SDK (`OpenAI`, `AzureOpenAI`,
+            `Anthropic`, their async kinds, `genai.Client`), for what the provider's prompt cache did, or one
+            that `instructor.patch` has changed; or a cache adapter (`instructor.cache.BaseCache`), for its
+            lookups, stores and durations.
         tracer_provider: where spans go. By default where `LLMCacheInstrumentor` was told, if it
             observes; else to the application's global provider, whenever it sets one; until then over
             OTLP, as the standard `OTEL_*` variables say.
@@ -202,8 +206,11 @@ def _door_for(function: str, target: object) -> Door:
     if door is not None:
         return door
     mend = ""
-    if type(target).__module__.startswith("openai"):
-        mend = " Hand it to instructor.from_openai(client) or instructor.patch(client) first."
+    module = f"{(target if isinstance(target, type) else type(target)).__module__}."
+    if module.startswith(_SDKS):
+        mend = " Hand in the client itself, for example instrument(OpenAI())."
+    elif module.startswith("botocore."):
+        mend = " Hand it to instructor.from_bedrock(client) first."
     raise TypeError(f"{function}() was given {_kind(target)}; it accepts {_ACCEPTED}.{mend}")
 
 

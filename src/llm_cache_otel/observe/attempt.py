@@ -1,4 +1,4 @@
-"""One try of Instructor's retry loop: the SDK's call, up to the last chunk of a stream."""
+"""One try to get an answer of the provider: the SDK's call, up to the last chunk of a stream."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from llm_cache_otel.facts import (
     SentPrompt,
     SpanRole,
 )
-from llm_cache_otel.observe import sdk
+from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
-from llm_cache_otel.observe.step import Observing, Surroundings
+from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings
 from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
 
 if TYPE_CHECKING:
@@ -30,9 +30,16 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """Observes one run of the function that reaches the SDK."""
+    """Observes one run of the function that reaches the SDK. `asks` is whom it asks, as in `step.asking`."""
 
-    def __init__(self, call: Call, function: Any, request: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        function: Any,
+        request: Mapping[str, Any],
+        *,
+        asks: int | None = ANY_CLIENT,
+    ) -> None:
         self._call = call
         self._start_ns = call.clock.now()
         client = call.target.sdk_client
@@ -50,6 +57,7 @@ class Attempt:
         self._prompt: SentPrompt | None = None
         self.is_streaming = False
         self._reported_all = False
+        self._is_of_several = False
         self._response = InferenceResponse()
         self._end_ns: int | None = None
         self._error_type: str | None = None
@@ -61,7 +69,7 @@ class Attempt:
             neighbours=neighbours,
         )
         self._scope = call.reporter.open(opening, call.scope)
-        self._surroundings = Surroundings(None, self._scope)
+        self._surroundings = Surroundings(None, self._scope, asks=asks)
         call.attempts.append(self)
 
     def enter(self) -> None:
@@ -81,26 +89,32 @@ class Attempt:
         if self._request.stream and watch_in_place(response, guard, self._ended, self._chunk):
             self.is_streaming = True
             return None
-        with guard("response"):
-            self._response = sdk.inference_response(response)
-            self._reported_all = True
+        self.heard(response)
         self._ended(None, dropped=False)
         return None
+
+    def heard(self, response: Any) -> None:
+        """Note an answer: what becomes of it may still fail."""
+        with self._call.guard("response"):
+            self._response = sdk.inference_response(answers.body_of(response))
+            self._reported_all = True
+            self._is_of_several = answers.is_of_several(response)
 
     def could_not_be_parsed(self, error: BaseException) -> None:
         self._parse_error_type = error_type(error)
 
     def _chunk(self, event: Any) -> None:
-        chunk = sdk.unwrapped(event)
+        chunk = answers.unwrapped(event)
         self._response = sdk.merged(self._response, sdk.inference_response(chunk))
         self._reported_all = self._reported_all or sdk.reports_all(chunk)
+        self._is_of_several = self._is_of_several or answers.is_of_several(chunk)
 
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         self.is_streaming = False
         if self._end_ns is None:
             self._end_ns = self._call.clock.now()
             self._error_type = None if error is None else error_type(error)
-            if not self._reported_all:
+            if self._is_of_several or not self._reported_all:
                 self._response = replace(self._response, reported=None)
             with self._call.guard("prompt"):
                 self._read_prompt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import Any, Protocol
 
 from llm_cache_otel.observe.boundary import ObservedCreate
@@ -15,6 +16,8 @@ from llm_cache_otel.observe.instructor_api import (
     layers,
 )
 from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.sdk_clients import sdk_clients
+from llm_cache_otel.observe.sdk_methods import Sdk, sdk_of
 from llm_cache_otel.observe.seams import seams
 from llm_cache_otel.observe.store_methods import store_methods
 from llm_cache_otel.observe.stores import methods_of
@@ -47,7 +50,8 @@ def door_for(target: Any) -> Door | None:
         return _StoreDoor(target)
     if is_function(target):
         return FunctionDoor(target)
-    return patched_door(target)
+    sdk = sdk_of(target)
+    return None if sdk is None else patched_door(target) or _SdkDoor(target, sdk)
 
 
 def patched_door(target: Any) -> PatchedDoor | None:
@@ -62,6 +66,10 @@ def _openai_completions(client: Any) -> Any | None:
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(client).__mro__}
     if kinds.isdisjoint({"openai.OpenAI", "openai.AsyncOpenAI"}):
         return None
+    if isinstance(getattr(type(client), "chat", None), cached_property) and "chat" not in vars(
+        client
+    ):
+        return None  # not made yet, and so not changed
     return client.chat.completions
 
 
@@ -89,7 +97,10 @@ class _InstructorDoor:
 
 
 class PatchedDoor:
-    """An OpenAI client whose `chat.completions.create` is Instructor's, kept in the instance."""
+    """An OpenAI client whose `chat.completions.create` is Instructor's, kept in the instance.
+
+    It may have been handed in before that, and is observed as the SDK's still.
+    """
 
     def __init__(self, client: Any, completions: Any) -> None:
         self._client = client
@@ -118,6 +129,9 @@ class PatchedDoor:
         if self.is_open():
             self.unwatch()
             seams.close_for(self._client)
+        sdk = sdk_of(self._client)
+        if sdk is not None:
+            sdk_clients.remove(self._client, sdk)
 
     def unwatch(self) -> None:
         observed = self._observed()
@@ -133,6 +147,27 @@ class PatchedDoor:
             if type(create) is ObservedCreate and create.watch.on:
                 return create
         return None
+
+
+class _SdkDoor:
+    """A client of a provider's SDK, as it is."""
+
+    def __init__(self, client: Any, sdk: Sdk) -> None:
+        self._client = client
+        self._sdk = sdk
+
+    def obstacle(self) -> str | None:
+        return None
+
+    def is_open(self) -> bool:
+        return sdk_clients.is_given(self._client, self._sdk)
+
+    def open(self, reporter: Reporter, name: str | None) -> Any:
+        sdk_clients.add(self._client, self._sdk, reporter, name)
+        return self._client
+
+    def close(self) -> None:
+        sdk_clients.remove(self._client, self._sdk)
 
 
 class _StoreDoor:

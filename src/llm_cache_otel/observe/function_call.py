@@ -118,7 +118,7 @@ class FunctionCall:
                 function=target.name,
             )
         )
-        self._surroundings = Surroundings(None, self.scope, self.current())
+        self._surroundings = Surroundings(None, self.scope, current=self.current())
 
     def current(self) -> dict[Any, object]:
         """What else is current while the function runs, by its variable."""

@@ -51,6 +51,7 @@ __all__ = [
     "no_hooks",
     "parallel_mode_values",
     "patch_places",
+    "provider_at",
     "unseen",
     "version",
 ]
@@ -205,6 +206,20 @@ def modules() -> list[ModuleType]:
         for name, module in list(sys.modules.items())
         if name.split(".", maxsplit=1)[0] == "instructor" and isinstance(module, ModuleType)
     ]
+
+
+def provider_at(client: Any) -> str | None:
+    """Instructor's name for the provider at an OpenAI client's address; many speak OpenAI's format.
+
+    `None` where it knows none, or has moved what it knows.
+    """
+    module = sys.modules.get("instructor.v2.core.providers") or sys.modules.get("instructor.utils")
+    known = getattr(module, "get_provider", None)
+    address = getattr(client, "base_url", None)
+    if known is None or address is None:
+        return None
+    name = getattr(known(str(address)), "value", None)
+    return name if isinstance(name, str) else None
 
 
 def patch_places() -> list[Place]:

@@ -20,6 +20,8 @@ _PROVIDER_OF_CLIENT_CLASS = {
     "AsyncAzureOpenAI": "azure.ai.openai",
     "Anthropic": "anthropic",  # which Instructor(client=..., create=...) takes for OpenAI's
     "AsyncAnthropic": "anthropic",
+    "BedrockOpenAI": "aws.bedrock",
+    "AsyncBedrockOpenAI": "aws.bedrock",
     "AnthropicBedrock": "aws.bedrock",
     "AsyncAnthropicBedrock": "aws.bedrock",
     "AnthropicVertex": "gcp.vertex_ai",
@@ -253,12 +255,6 @@ def _finish_reasons(response: Any) -> tuple[str, ...]:
             elif isinstance(reason, str):
                 found.append(reason)
     return tuple(found)
-
-
-def unwrapped(event: Any) -> Any:
-    """The chunk that an event of Mistral's SDK carries; of the others, whose events are the chunks, that."""
-    data = read(event, "data")
-    return event if read(data, "choices") is None else data
 
 
 def reports_all(chunk: Any) -> bool:

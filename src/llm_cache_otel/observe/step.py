@@ -19,6 +19,12 @@ current_call: ContextVar[Call | None] = ContextVar("llm_cache_otel_call", defaul
 """The observed call whose Instructor code is running; `None` while anybody else's code runs, so that
 an unobserved client used inside a validator, a hook or an adapter is not taken for part of the call."""
 
+ANY_CLIENT = 0
+
+asking: ContextVar[int | None] = ContextVar("llm_cache_otel_asking", default=None)
+"""Whom an attempt under way asks, whose own calls within it are told by it: the `id` of an SDK's client,
+`ANY_CLIENT` where Instructor runs the attempt, and `None` while anybody else's code runs."""
+
 
 class Clock:
     """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic."""
@@ -57,7 +63,7 @@ class Step(Protocol):
 class Surroundings:
     """What is current while host code runs: the call to attribute it to, and its place in the trace.
 
-    `current` is what else is, by its variable.
+    `asks` is whom, as in `asking`, and `current` what else is, by its variable.
     """
 
     __slots__ = ("_call", "_current", "_scope", "_token", "_tokens")
@@ -66,24 +72,25 @@ class Surroundings:
         self,
         call: Call | None,
         scope: Scope | None,
+        *,
+        asks: int | None = None,
         current: Mapping[ContextVar[Any], object] | None = None,
     ) -> None:
         self._call = call
         self._scope = scope
-        self._current = current
+        self._current: dict[ContextVar[Any], object] = {asking: asks, **(current or {})}
         self._token: Token[Call | None] | None = None
         self._tokens: list[Token[Any]] = []
 
     def enter(self) -> None:
         self._token = current_call.set(self._call)
-        if self._current is not None:
-            for variable, value in self._current.items():
-                self._tokens.append(variable.set(value))
+        for variable, value in self._current.items():
+            self._tokens.append(variable.set(value))
         if self._scope is not None:
             self._scope.enter()
 
     def leave(self) -> None:
-        self._call = self._current = None  # no cycle: a finished call is freed at once
+        self._call, self._current = None, {}  # no cycle: a finished call is freed at once
         if self._token is None:
             return
         try:

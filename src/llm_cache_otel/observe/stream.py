@@ -51,6 +51,15 @@ def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) 
     return False
 
 
+def host_closed(stream: Any) -> None:
+    """Note that an SDK's stream is closed, which its generator need not be: it is only dropped with it."""
+    for holder in (stream, getattr(stream, "_raw_stream", None)):
+        inner: Any = getattr(holder, "__dict__", {}).get("_iterator")
+        if issubclass(type(inner), _Watched):
+            with inner._self_guard("stream close"):
+                inner._self_ended(GeneratorExit())
+
+
 class _Watched(wrapt.BaseObjectProxy[Any]):
     def __init__(self, stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None) -> None:
         super().__init__(stream)

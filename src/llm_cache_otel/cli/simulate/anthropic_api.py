@@ -30,11 +30,17 @@ def error(exchange: Exchange) -> Response:
 
 def messages(exchange: Exchange) -> Response:
     tools = exchange.body.get("tools")
-    text = exchange.answer(tools[0]["input_schema"] if tools else None)
+    schema = tools[0]["input_schema"] if tools else _format_schema(exchange.body)
+    text = exchange.answer(schema)
     used = exchange.billed(_read(exchange), text)
     if exchange.body.get("stream"):
         return exchange.event_stream(_events(exchange, text, used))
     return JSONResponse(_message(exchange, [_content(exchange, text)], used))
+
+
+def _format_schema(body: Json) -> Json | None:
+    schema: Json | None = ((body.get("output_config") or {}).get("format") or {}).get("schema")
+    return schema
 
 
 def _message(exchange: Exchange, content: list[Json], used: Used, *, ended: bool = True) -> Json:

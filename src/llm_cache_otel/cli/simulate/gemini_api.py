@@ -12,6 +12,15 @@ from llm_cache_otel.cli.simulate.ledger import Used
 from llm_cache_otel.cli.simulate.prompt_cache import Block, Input
 
 _HOUR = 3600.0
+_SCHEMAS = (
+    ("responseSchema", "responseJsonSchema"),
+    (
+        "parameters",
+        "parametersJsonSchema",
+        "parameters_json_schema",
+    ),  # which Google's own SDK writes
+)
+"""Of an answer, and of a function."""
 
 
 def error(exchange: Exchange) -> Response:
@@ -37,7 +46,8 @@ def _answered(exchange: Exchange) -> tuple[str, Json | None, Used]:
         for declaration in tool.get("functionDeclarations", [])
     ]
     config = exchange.body.get("generationConfig", {})
-    schema = declarations[0].get("parameters") if declarations else config.get("responseSchema")
+    asked = declarations[0] if declarations else config
+    schema = next((asked[name] for name in _SCHEMAS[bool(declarations)] if name in asked), None)
     text = exchange.answer(schema)
     part: Json | None = None
     if declarations:

@@ -108,6 +108,12 @@ def _format_schema(response_format: Any) -> Json | None:
     return schema
 
 
+def _text_schema(body: Json) -> Json | None:
+    """Of the Responses API, which has it flat."""
+    schema: Json | None = ((body.get("text") or {}).get("format") or {}).get("schema")
+    return schema
+
+
 def _tool_call(exchange: Exchange, tool: Json, arguments: str) -> Json:
     return {
         "id": f"call_{exchange.digest[:12]}",
@@ -164,7 +170,8 @@ def _chat_chunks(exchange: Exchange, tool: Json | None, text: str, used: Used) -
 def responses(exchange: Exchange) -> Response:
     tools = [tool for tool in exchange.body.get("tools", []) if tool.get("type") == "function"]
     tool = tools[0] if tools else None
-    text = exchange.answer(tool["parameters"] if tool else None)
+    schema = tool["parameters"] if tool else _text_schema(exchange.body)
+    text = exchange.answer(schema)
     used = exchange.billed(_read(exchange), text)
     if exchange.body.get("stream"):
         return exchange.event_stream(_response_events(exchange, tool, text, used))
