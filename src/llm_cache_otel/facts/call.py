@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -223,7 +223,7 @@ class CallFacts:
     `miss` is what had been found out of a miss when it was noticed, before anybody else could ask the same;
     `honours_ttl` whether the cache heeds a `ttl`, `None` if that can't be told. `unseen` is what could not
     have been seen of it: then its absence says nothing. `origin` is what the answer of a function took, of a
-    hit the one that it repeats.
+    hit the one that it repeats; `entry` tells the entry that it found or stored from others under its key.
     """
 
     interval: Interval
@@ -248,6 +248,7 @@ class CallFacts:
     unseen: frozenset[Inside] = frozenset()
     function: str | None = None
     origin: Origin | None = None
+    entry: Hashable = None
     scope: Scope | None = None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from llm_cache_otel.observe.boundary import ObservedCreate
 from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.clients import observed_clients
-from llm_cache_otel.observe.functions import FunctionDoor, is_function
+from llm_cache_otel.observe.functions import FunctionDoor, is_function, no_function
 from llm_cache_otel.observe.instructor_api import (
     Instructor,
     is_patched_create,
@@ -17,7 +17,7 @@ from llm_cache_otel.observe.instructor_api import (
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.seams import seams
 from llm_cache_otel.observe.store_methods import store_methods
-from llm_cache_otel.observe.stores import methods_of
+from llm_cache_otel.observe.stores import methods_of, no_store
 
 
 class Door(Protocol):
@@ -48,6 +48,13 @@ def door_for(target: Any) -> Door | None:
     if is_function(target):
         return FunctionDoor(target)
     return patched_door(target)
+
+
+def mend_for(target: Any) -> str | None:
+    """What to hand in instead of something that has no door, where that is known."""
+    if type(target).__module__.startswith("openai"):
+        return "Hand it to instructor.from_openai(client) or instructor.patch(client) first."
+    return no_store(target) or no_function(target)
 
 
 def patched_door(target: Any) -> PatchedDoor | None:

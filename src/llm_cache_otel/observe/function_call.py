@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,7 @@ class FunctionCall:
         self.key: KeyFacts | None = None
         self.ttl: float | None = None
         self.origin: Origin | None = None
+        self.entry: Hashable = None
         self._arguments = args, kwargs
         self.scope = self.reporter.open(
             Opening(
@@ -169,6 +170,7 @@ class FunctionCall:
                 unseen=frozenset({Inside.ATTEMPTS}),
                 function=self.target.name,
                 origin=self.origin,
+                entry=self.entry,
                 scope=self.scope,
             ),
             dropped=isinstance(error, GeneratorExit),
