@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _KEYWORDS = "="
+_BY_IDENTITY: Any = object.__hash__
 
 
 def function_key(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, typed: bool) -> str:
@@ -33,13 +34,13 @@ def _told(part: Any) -> Any:
         return [_told(each) for each in part]
     if isinstance(part, frozenset):
         return "set", sorted(repr(_told(each)) for each in part)
-    if dataclasses.is_dataclass(type(part)) and type(part).__hash__ is not object.__hash__:
+    if dataclasses.is_dataclass(type(part)) and type(part).__hash__ is not _BY_IDENTITY:
         names = [each.name for each in dataclasses.fields(part) if each.compare]
         return type(part).__qualname__, [_told(getattr(part, name)) for name in names]
     return hash(part)
 
 
-def _number(number: float) -> str:
+def _number(number: Any) -> str:
     """1, 1.0 and True are one."""
     if isinstance(number, float) and not number.is_integer():
         return repr(number)

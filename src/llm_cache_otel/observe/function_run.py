@@ -1,4 +1,4 @@
-"""What of a function's cache in memory is told as a call: runs of the function, and hits where they are to be."""
+"""What of a function's cache in memory is told as calls: runs of the function, and hits at will."""
 
 from __future__ import annotations
 

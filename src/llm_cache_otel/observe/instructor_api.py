@@ -40,6 +40,7 @@ __all__ = [
     "PartialBase",
     "auto_cache_size",
     "changes_messages",
+    "default_model",
     "ignores_other_caches",
     "is_patched_create",
     "is_somebody_elses",
@@ -240,6 +241,15 @@ def layers(function: Any) -> Iterator[Any]:
             return
         yield function
         function = getattr(function, "__wrapped__", None)
+
+
+def default_model(client: Any) -> str | None:
+    """The model that a client asks where a call names none: among its arguments, or kept by its `create`."""
+    model = getattr(client, "kwargs", {}).get("model")
+    for function in layers(getattr(client, "create_fn", None)):
+        if model is None and inspect.isfunction(function):
+            model = inspect.getclosurevars(function).nonlocals.get("default_model")
+    return model if isinstance(model, str) else None
 
 
 def _home(function: Any) -> str:

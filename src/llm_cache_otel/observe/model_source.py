@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llm_cache_otel.observe.instructor_api import Instructor
+from llm_cache_otel.observe.instructor_api import Instructor, default_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _is_filled(cell: Any) -> bool:
 def _named(value: object) -> str | None:
     """A model's name is a text, or what an Instructor client asks for by default."""
     if isinstance(value, Instructor):
-        value = getattr(value, "kwargs", {}).get("model")
+        return default_model(value)
     return value if isinstance(value, str) else None
 
 
