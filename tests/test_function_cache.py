@@ -638,7 +638,7 @@ class TestStaleModels:
     def _client(
         self, provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
     ) -> Any:
-        client = instrument(make_client(provider, model="gpt-4.1-mini"), **recording.providers)
+        client = instrument(make_client(provider), **recording.providers)
         monkeypatch.setitem(globals(), "CLIENT", client)
         monkeypatch.setitem(globals(), "MODEL", "gpt-4.1-mini")
         yield
@@ -678,8 +678,11 @@ class TestStaleModels:
     def test_a_client_that_asks_another(
         self, provider: SimulatedProvider, recording: Recording, monkeypatch: Any, caplog: Any
     ) -> None:
+        client = instrument(make_client(provider, model="gpt-4.1-mini"), **recording.providers)
+        monkeypatch.setitem(globals(), "CLIENT", client)
         observed = instrument(functools.cache(by_client), **recording.providers)
         observed("one?")
+        client.client.close()
         other = make_client(provider, model="gpt-4.1")
         monkeypatch.setitem(globals(), "CLIENT", other)
         observed("one?")
