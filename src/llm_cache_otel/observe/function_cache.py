@@ -60,14 +60,14 @@ class CachedFunction:
     """An observed function, and its cache."""
 
     def __init__(self, cached: Any, watch: Watch) -> None:
-        self.function = cached.__wrapped__
         self.watch = watch
+        self._hits: deque[_NotedHit] = deque()
+        self.function = cached.__wrapped__
         self.target: FunctionTarget = function_target(self.function, watch)
         self.parameters: dict[str, Any] = cached.cache_parameters()
         self.is_typed: bool = self.parameters["typed"]
         self.lru: Any = functools.lru_cache(**self.parameters)(_entry_maker(self))
         self.history: CacheHistory | None = None
-        self._hits: deque[_NotedHit] = deque()
         self._settled_ns = perf_counter_ns()
         self._stale = StaleModels(self.function)
         forks.pause_for_forks(self)
@@ -169,10 +169,13 @@ class CachedFunction:
     def __del__(self) -> None:
         """Nobody can call the function any more, and what it noted is not told yet."""
         with self.watch.reporter.guard("function hits"):
-            hits = self._taken()
-            if hits:
-                facts = self._facts(hits, perf_counter_ns() - self._settled_ns)
-                self.watch.reporter.function_hits(facts, dropped=True)
+            self._tell_the_rest()
+
+    def _tell_the_rest(self) -> None:
+        hits = self._taken()
+        if hits:
+            facts = self._facts(hits, perf_counter_ns() - self._settled_ns)
+            self.watch.reporter.function_hits(facts, dropped=True)
 
     def pause(self, deadline: float) -> bool:
         return True
