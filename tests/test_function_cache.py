@@ -34,6 +34,7 @@ from llm_cache_otel import Settings, instrument, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.later import later
 from llm_cache_otel.observe import function_cache
+from llm_cache_otel.reporter import Reporter
 
 MICRO_DOLLAR = 1e-6
 
@@ -466,6 +467,34 @@ def test_no_race_is_told_as_a_loss(turn: int, recording: Recording) -> None:
     seen = {span.attributes.get(REASON) for span in recording.spans()}
     assert seen <= REASONS_OF_RACES
     assert counted(recording) == observed.cache_info()[:2]
+
+
+def test_what_was_stored_after_a_lookup_began_was_not_lost_before(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread has missed, and another stores the same before the first comes to be told of."""
+    has_missed, has_stored = threading.Event(), threading.Event()
+
+    def late() -> bool:
+        """What is asked first after a miss."""
+        if threading.current_thread() is first:
+            has_missed.set()
+            has_stored.wait(10)
+        return False
+
+    monkeypatch.setattr(Reporter, "is_suppressed", staticmethod(late))
+    observed = instrument(cached()(lambda text: text), **recording.providers)
+    first = threading.Thread(target=observed, args=("a",))
+    first.start()
+    has_missed.wait(10)
+    observed("a")
+    has_stored.set()
+    first.join()
+    assert observed.cache_info().misses == 2
+    assert [span.attributes.get(REASON) for span in recording.spans()] == [
+        "new_prompt",
+        "in_flight",
+    ]
 
 
 def test_an_lru_that_is_too_small_is_told_what_would_do(
