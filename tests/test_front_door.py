@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import gc
 import inspect
 import logging
@@ -42,7 +43,7 @@ def closed(kind: str, provider: SimulatedProvider, **kwargs: Any) -> Any:
         DuckCache(),
         print,
         [],
-        lambda: 1,
+        functools.partial(print),
     ],
     ids=repr,
 )

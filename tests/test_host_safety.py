@@ -59,7 +59,7 @@ TRUSTED = {
     "observe.backend.Tap.get",
     "observe.backend.Tap.set",
     "observe.backend._observed",
-    "observe.adapter_methods.AdapterMethods.get",
+    *("observe.store_methods.StoreMethods.get", "observe.store_methods._awaited"),
     "observe.backend.is_busy",
     "observe.attempt.HookTap.emit_parse_error",
     # What the host's chunks pass through; what is done with a chunk is guarded.
@@ -77,12 +77,12 @@ OFF_THE_PATH = (
         "emit.gauges.Gauges.__init__",
         "emit.gauges.Gauges.include",
         "emit.gauges.Inventory.__init__",
+        "emit.gauges.Inventory.before_collection",
     ),
     *("emit.metrics.Metrics.__init__", "emit.signals.", "reporter.Reporter.__init__"),
+    "reporter.Reporter.before_collection",
     "reporter.Reporter._say_later",
     *(
-        "observe.adapter_methods.AdapterMethods.",
-        "observe.adapter_methods._methods_of",
         *("observe.boundary.", "observe.call.Watch.tell"),
         *("guard._is_a_signal_handlers", "guard._code"),  # and see test_interrupts.py
         *(
@@ -139,6 +139,11 @@ ELSEWHERE = (
         "facts.",
     ),
     *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
+    # test_function_safety.py
+    *("observe.function", "observe.store", "observe.spending.", "observe.model_source."),
+    *("interpret.function_hits.", "interpret.advice.stale_model", "emit.gauges.Inventory.prepare"),
+    *("emit.metrics.Metrics.record_function_hits", "reporter.Reporter.ready"),
+    *("reporter.Reporter.function_hits", "reporter.Reporter._say_hits"),
     # test_reason_safety.py
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),

@@ -38,6 +38,13 @@ BEFORE_THE_CALL = (
 THE_DOCTORS = "interpret.price_table.is_known"
 AROUND_FORKS = tuple(f"interpret.price_table._Table.{name}" for name in ("pause", "resume", "end"))
 
+OF_FUNCTIONS = (
+    *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin", "must_load_for")),
+    *("interpret.bills.Bills._saved_by_function", "facts.origin."),
+    "emit.bill_metrics.BillMetrics.record_spared",
+)
+"""See test_function_safety.py."""
+
 SABOTAGED = [
     name
     for name in FUNCTIONS
@@ -51,7 +58,13 @@ SABOTAGED = [
     )
     and name != ("" if "bedrock" in SELLERS else "interpret.usage._converse")
     and not name.startswith(
-        (*BEFORE_THE_CALL, *AROUND_FORKS, THE_DOCTORS, "emit.bill_metrics.BillMetrics.__init__")
+        (
+            *BEFORE_THE_CALL,
+            *AROUND_FORKS,
+            *OF_FUNCTIONS,
+            THE_DOCTORS,
+            "emit.bill_metrics.BillMetrics.__init__",
+        )
     )
 ]
 

@@ -49,6 +49,12 @@ ONLY_OF_WHOLE_REQUESTS = (
 ONLY_BEFORE = ("observe.keyed_request.as_asked", "observe.keyed_request._copied")
 """What runs where the caller's own messages are changed."""
 
+OF_FUNCTIONS = (
+    *("interpret.miss_reason.CacheHistory.used", "interpret.miss_reason.CacheHistory.cleared"),
+    *("interpret.patterns.Patterns._of_function", "interpret.patterns._no_"),
+)
+"""See test_function_safety.py."""
+
 SETTINGS = Settings(prompt_retentions={"claude-sonnet-5-5": 0.001})
 
 SABOTAGED = [
@@ -56,6 +62,7 @@ SABOTAGED = [
     for name in FUNCTIONS
     if name.startswith(WATCHED)
     and name not in WHEN_MADE
+    and not name.startswith(OF_FUNCTIONS)
     and name not in (ONLY_BEFORE if HAS_NAMESPACES else ONLY_OF_WHOLE_REQUESTS)
 ]
 

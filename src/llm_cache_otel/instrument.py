@@ -29,9 +29,9 @@ _of_all: dict[str, Any] = {}
 _ACCEPTED = (
     "an Instructor client (from instructor.from_provider, from_openai, …), a client of OpenAI's, Anthropic's "
     "or Google's SDK (OpenAI, AzureOpenAI, Anthropic, genai.Client, and their async kinds; changed by "
-    "instructor.patch(client) or not), or a cache adapter derived from instructor.cache.BaseCache"
+    "instructor.patch(client) or not), a function that functools.cache or a decorator over a store caches, "
+    "or a store: a cache adapter derived from instructor.cache.BaseCache, diskcache.Cache, redis.Redis"
 )
-_SDKS = ("openai.", "anthropic.", "google.genai.")
 
 
 def instrument(
@@ -42,16 +42,19 @@ def instrument(
     name: str | None = None,
     settings: Settings | None = None,
 ) -> T:
-    """Observe every call of a client, or every use of a cache adapter. Returns `target` itself.
+    """Observe every call of a client or of a function that is cached, or every use of a store.
 
-    Twice is the same as once; `uninstrument` undoes it. What the target returns, raises, caches and
-    under which keys stays exactly as it was.
+    Returns `target` itself, but of a function one that takes its place. Twice is the same as once;
+    `uninstrument` undoes it. What the target returns, raises, caches and under which keys stays exactly as
+    it was, but that a function behind `functools.cache` starts with an empty cache.
 
     Args:
         target: an Instructor client, sync or async; a client of a provider's SDK (`OpenAI`, `AzureOpenAI`,
             `Anthropic`, their async kinds, `genai.Client`), for what the provider's prompt cache did, or one
-            that `instructor.patch` has changed; or a cache adapter (`instructor.cache.BaseCache`), for its
-            lookups, stores and durations.
+            that `instructor.patch` has changed; a function behind `functools.cache` or
+            `functools.lru_cache`, or behind a decorator that keeps answers in a store (`@instrument` stands
+            above the other decorator); or a store, for its lookups, stores and durations: a cache adapter
+            (`instructor.cache.BaseCache`), `diskcache.Cache` or `FanoutCache`, `redis.Redis`, sync or async.
         tracer_provider: where spans go. By default where `LLMCacheInstrumentor` was told, if it
             observes; else to the application's global provider, whenever it sets one; until then over
             OTLP, as the standard `OTEL_*` variables say.
@@ -69,7 +72,7 @@ def instrument(
         door = _door_for("instrument", target)
         obstacle = door.obstacle()
         if obstacle is not None:
-            logger.warning("This client can't be observed: %s.", obstacle)
+            logger.warning("This can't be observed: %s.", obstacle)
         elif not door.is_open():
             return _open(
                 door,
@@ -108,6 +111,8 @@ def observe_decorated(function: T, name: str | None) -> T:
 
 def uninstrument(target: T) -> T:
     """Stop observing `target` and put everything back as it was. Returns `target` itself.
+
+    The function that took another's place stays, with its cache, and calls pass through it.
 
     Does nothing if the target is not instrumented.
 
@@ -199,18 +204,14 @@ def _check_provider(argument: str, wanted: str, method: str, provider: object) -
 
 def _door_for(function: str, target: object) -> Door:
     # Only now: importing Instructor is costly, and a process that never uses it need not pay.
-    from llm_cache_otel.observe.doors import door_for
+    from llm_cache_otel.observe.doors import door_for, mend_for
 
     _warn_of_missing()
     door = door_for(target)
     if door is not None:
         return door
-    mend = ""
-    module = f"{(target if isinstance(target, type) else type(target)).__module__}."
-    if module.startswith(_SDKS):
-        mend = " Hand in the client itself, for example instrument(OpenAI())."
-    elif module.startswith("botocore."):
-        mend = " Hand it to instructor.from_bedrock(client) first."
+    mend = mend_for(target)
+    mend = "" if mend is None else f" {mend}"
     raise TypeError(f"{function}() was given {_kind(target)}; it accepts {_ACCEPTED}.{mend}")
 
 

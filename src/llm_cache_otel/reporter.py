@@ -76,8 +76,7 @@ class Reporter:
             if load is not None:
                 later.put(load)
 
-    def is_suppressed(self) -> bool:
-        return is_suppressed()
+    is_suppressed = staticmethod(is_suppressed)
 
     def missed_call(self) -> None:
         if not is_suppressed():
@@ -95,8 +94,8 @@ class Reporter:
         else:
             self._say(facts)
 
-    def function_hits(self, facts: FunctionHits) -> None:
-        if self._bills.must_load_for(facts):
+    def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:
+        if dropped or self._bills.must_load_for(facts):
             later.put(lambda: self._say_hits(facts))
         else:
             self._say_hits(facts)

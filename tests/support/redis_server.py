@@ -13,13 +13,14 @@ import pytest
 
 
 @contextmanager
-def redis_server(directory: Path) -> Iterator[str]:
-    """Serves on a free loopback port; gives its URL. Skips the test without a `redis-server`."""
+def redis_server(directory: Path, port: str = "") -> Iterator[str]:
+    """Serves on a loopback port, by default a free one; gives its URL. Skips the test without a server."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    if not port:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = str(probe.getsockname()[1])
     process = subprocess.Popen(
         [program, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(directory)],
         stdout=subprocess.PIPE,

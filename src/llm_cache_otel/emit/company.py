@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from opentelemetry import context as context_api
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from llm_cache_otel.emit import names
+
+_SUPPRESSING = context_api._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"
+"""What `opentelemetry.instrumentation.utils.is_instrumentation_enabled` looks for, which takes longer."""
 
 
 class InferenceSpans(StrEnum):
@@ -21,7 +23,8 @@ class InferenceSpans(StrEnum):
 
 def is_suppressed() -> bool:
     """Whether the application suppresses all instrumentation in this context."""
-    return bool(context_api.get_current()) and not is_instrumentation_enabled()
+    context = context_api.get_current()
+    return bool(context) and any(context.get(name) for name in _SUPPRESSING)
 
 
 def is_told(tellers: Iterable[object], ours: object) -> bool:

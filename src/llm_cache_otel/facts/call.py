@@ -224,7 +224,7 @@ class CallFacts:
     `miss` is what had been found out of a miss when it was noticed, before anybody else could ask the same;
     `honours_ttl` whether the cache heeds a `ttl`, `None` if that can't be told. `unseen` is what could not
     have been seen of it: then its absence says nothing. `origin` is what the answer of a function took, of a
-    hit the one that it repeats.
+    hit the one that it repeats; `entry` tells the entry that it found or stored from others under its key.
     """
 
     interval: Interval
@@ -250,6 +250,7 @@ class CallFacts:
     unseen: frozenset[Inside] = frozenset()
     function: str | None = None
     origin: Origin | None = None
+    entry: Hashable = None
     scope: Scope | None = None
 
 

@@ -47,7 +47,8 @@ class Origin:
 class OriginHits:
     """Hits of answers of one origin: how many, how long they took together, and how long each.
 
-    Of very many at once `durations` is an even sample. All are seconds.
+    Of very many at once `durations` is an even sample, and `seconds` goes by the average of all. All are
+    seconds.
     """
 
     origin: Origin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -65,9 +65,8 @@ class Bills:
     def with_origin(self, call: CallFacts) -> CallFacts:
         """With what is known of how a function's answer came about, and of whom."""
         origin = call.origin
-        digest = _digest(call)
-        if origin is None and digest is not None:
-            stored = self._stored.get(digest)
+        if origin is None and call.entry is not None:
+            stored = self._stored.get(call.entry)
             origin = None if stored is None else stored.origin
         if origin is None:
             return call
@@ -106,7 +105,7 @@ class Bills:
         """
         digest = _digest(call)
         if call.function is not None:
-            return self._saved_by_function(call, outcome, digest)
+            return self._saved_by_function(call, outcome)
         if outcome is Outcome.HIT:
             entry = (call.lookup and call.lookup.stored) or InferenceResponse()
             stored = None if digest is None else self._stored.get(digest)
@@ -120,20 +119,18 @@ class Bills:
             self._remember(digest, StoredCall(seconds, total(bills), response_id))
         return None
 
-    def _saved_by_function(
-        self, call: CallFacts, outcome: Outcome | None, digest: str | None
-    ) -> StoredCall | None:
+    def _saved_by_function(self, call: CallFacts, outcome: Outcome | None) -> StoredCall | None:
         origin = call.origin or Origin()
         stored = StoredCall(origin.seconds, self.of_origin(origin), origin=origin)
         if outcome is Outcome.HIT:
             return stored
         if call.store is not None and call.store.error_type is None:
-            self._remember(digest, stored)
+            self._remember(call.entry, stored)
         return None
 
-    def _remember(self, digest: str | None, call: StoredCall) -> None:
-        if digest is not None:
-            self._stored.put(digest, call)
+    def _remember(self, entry: Hashable, call: StoredCall) -> None:
+        if entry is not None:
+            self._stored.put(entry, call)
 
     def _of_entry(self, call: CallFacts, response: InferenceResponse) -> Bill:
         seconds = call.interval.start_ns / 1e9

@@ -2,51 +2,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from itertools import chain
 
-from llm_cache_otel.facts import EXACT, Bill, Cost, Origin, OriginHits, Spared, Usage
+from llm_cache_otel.facts import EXACT, Bill, Cost, Origin, OriginHits, Spared, Unpriced, Usage
 
 _Owner = tuple[str | None, str | None]
+_Billed = tuple[OriginHits, Bill]
 
 
 def spared_by(hits: Iterable[OriginHits], bill_of: Callable[[Origin], Bill]) -> list[Spared]:
     """One for each provider and model."""
-    by_owner: dict[_Owner, Spared] = {}
+    by_owner: defaultdict[_Owner, list[_Billed]] = defaultdict(list)
     for each in hits:
-        owner = each.origin.provider, each.origin.model
-        known = by_owner.get(owner) or Spared(*owner)
-        by_owner[owner] = _added(known, each, bill_of(each.origin))
-    return list(by_owner.values())
+        by_owner[each.origin.provider, each.origin.model].append((each, bill_of(each.origin)))
+    return [_spared(owner, billed) for owner, billed in by_owner.items()]
 
 
-def _added(known: Spared, hits: OriginHits, bill: Bill) -> Spared:
-    took = hits.origin.seconds
-    spared = 0.0 if took is None else max(0.0, took * hits.count - hits.seconds)
-    unpriced = Counter(known.unpriced)
-    if bill.unpriced is not None:
-        unpriced[bill.unpriced] += hits.count
+def _spared(owner: _Owner, billed: list[_Billed]) -> Spared:
+    unpriced = Counter[Unpriced]()
+    for hits, bill in billed:
+        if bill.unpriced is not None:
+            unpriced[bill.unpriced] += hits.count
     return Spared(
-        provider=known.provider,
-        model=known.model,
-        count=known.count + hits.count,
-        durations=known.durations + hits.durations,
-        seconds=known.seconds + spared,
-        cost=_sum(known.cost, bill.cost, hits.count),
-        usage=_total(known.usage, bill.usage, hits.count),
+        *owner,
+        count=sum(hits.count for hits, _ in billed),
+        durations=tuple(chain.from_iterable(hits.durations for hits, _ in billed)),
+        seconds=sum(_seconds(hits) for hits, _ in billed),
+        cost=_cost(billed),
+        usage=_usage(billed),
         unpriced=unpriced,
     )
 
 
-def _sum(known: Cost | None, cost: Cost | None, times: int) -> Cost | None:
-    if cost is None:
-        return known
-    spent = Cost(EXACT.multiply(cost.spent, times))
-    return spent if known is None else known + spent
+def _seconds(hits: OriginHits) -> float:
+    took = hits.origin.seconds
+    return 0.0 if took is None else max(0.0, took * hits.count - hits.seconds)
 
 
-def _total(known: Usage | None, usage: Usage | None, times: int) -> Usage | None:
-    if usage is None:
-        return known
-    taken = Usage(**{name: count * times for name, count in usage.counts().items()})
-    return taken if known is None else known + taken
+def _cost(billed: list[_Billed]) -> Cost | None:
+    spent = None
+    for hits, bill in billed:
+        if bill.cost is not None:
+            each = EXACT.multiply(bill.cost.spent, hits.count)
+            spent = each if spent is None else EXACT.add(spent, each)
+    return None if spent is None else Cost(spent)
+
+
+def _usage(billed: list[_Billed]) -> Usage | None:
+    counts = Counter[str]()
+    for hits, bill in billed:
+        if bill.usage is not None:
+            for name, count in bill.usage.counts().items():
+                counts[name] += count * hits.count
+    is_any = any(bill.usage is not None for _, bill in billed)
+    return Usage(**counts) if is_any else None

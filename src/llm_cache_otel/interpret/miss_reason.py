@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 
 from llm_cache_otel import forks
 from llm_cache_otel.facts import Interval, KeyedRequest, Miss, MissReason
@@ -47,15 +48,22 @@ class _Key:
 class CacheHistory:
     """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe.
 
-    `share` is how much of what one cache alone may keep it may, from 0 to 1: several have to share.
+    `share` is how much of what one cache alone may keep it may, from 0 to 1: several have to share. What
+    `others_store` in, other processes may have stored anew what is found after its time.
     """
 
     def __init__(
-        self, *, honours_ttl: bool | None, share: Callable[[], float] = lambda: 1.0
+        self,
+        *,
+        honours_ttl: bool | None,
+        share: Callable[[], float] = lambda: 1.0,
+        others_store: bool = False,
     ) -> None:
         self._lock = forks.lock()
         self._share = share
         self._honours_ttl = honours_ttl
+        self._others_store = others_store
+        self._cleared: float = -inf
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
         self._ended: deque[int] = deque()
@@ -71,9 +79,19 @@ class CacheHistory:
         with self._locked():
             known = self._used(digest(key), got.end_ns)
             if known.outlives is not None and got.start_ns > known.outlives:
-                self._honours_ttl, known.expires, known.outlives = False, None, None
+                known.expires = known.outlives = None
+                if not self._others_store:
+                    self._honours_ttl = False
             if got.end_ns >= known.as_of:
                 _is_there(known, got.end_ns)
+
+    def used(self, found: Iterable[tuple[str, int]]) -> None:
+        """Hits of a cache without TTLs: under which key, and when, in order."""
+        with self._locked():
+            for key, when in found:
+                known = self._used(digest(key), when)
+                if when >= known.as_of:
+                    _is_there(known, when)
 
     def missed(
         self,
@@ -123,6 +141,10 @@ class CacheHistory:
                 known.expires = during.start_ns + kept_ns
                 known.outlives = during.end_ns + kept_ns + _LATENESS_NS
 
+    def cleared(self, by: float) -> None:
+        """All that was there `by` a time is gone, dropped by the program itself."""
+        self._cleared = by
+
     def ended(self, key: str) -> None:
         """A call that had missed has ended. What it has stored was told before. Takes no lock."""
         self._ended.append(digest(key))
@@ -130,11 +152,10 @@ class CacheHistory:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._lock:
-            with suppress(IndexError):
-                while True:
-                    known = self._keys.get(self._ended.popleft())
-                    if known is not None:
-                        known.asking = max(0, known.asking - 1)
+            while self._ended:
+                known = self._keys.get(self._ended.popleft())
+                if known is not None:
+                    known.asking = max(0, known.asking - 1)
             yield
 
     def _used(self, name: int, now: int) -> _Key:
@@ -154,7 +175,7 @@ class CacheHistory:
             return Miss(MissReason.IN_FLIGHT if is_coming else MissReason.NOT_STORED)
         if known.expires is not None and got.end_ns >= known.expires:
             return Miss(MissReason.EXPIRED)
-        if capacity is None:
+        if capacity is None or known.as_of <= self._cleared:
             return Miss(MissReason.LOST)
         self._evictions += 1
         if self._evictions <= _MOST_COUNTED:
@@ -202,7 +223,9 @@ class Histories:
         known = self._known(cache, place)
         if known is not None:
             return known
-        made = CacheHistory(honours_ttl=honours_ttl(), share=self._share)
+        made = CacheHistory(
+            honours_ttl=honours_ttl(), share=self._share, others_store=place is not None
+        )
         with self._lock:
             if self._generation != forks.generation:  # what a parent has seen, this process has not
                 self._made.clear()

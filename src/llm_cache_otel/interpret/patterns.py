@@ -31,6 +31,7 @@ _BESIDE_THE_POINT = (
 )
 """Parameters that change no answer, and every key."""
 
+_UNITS = {"arguments": "argument"}
 _OFTEN = 3
 _MANY = 10
 _UNREAD = 5
@@ -53,9 +54,11 @@ class Patterns:
 
     def advice_for(self, call: CallFacts, verdict: Verdict) -> Iterator[Advice]:
         """The advice that a call gives rise to after those before it; the same may come again."""
-        if call.attempts:
+        if call.attempts or (call.function is not None and verdict.outcome is Outcome.MISS):
             with self._lock:
                 self._count((call.name, call.backend))
+        if call.function is not None:
+            yield from self._of_function(call, call.function, verdict)
         if verdict.outcome is Outcome.MISS:
             yield from _of_setup(call)
             if call.miss is not None:
@@ -67,12 +70,24 @@ class Patterns:
             if found is not None:
                 yield from self._of_prompt(call, found, bill, attempt.interval.start_ns)
 
+    def _of_function(self, call: CallFacts, function: str, verdict: Verdict) -> Iterator[Advice]:
+        cause = "asks a store", function, call.name
+        if verdict.outcome is not Outcome.OFF:
+            with self._lock:
+                self._count(cause)  # it asks one at times
+        elif call.error_type is None and cause not in self._counts:
+            yield _no_store(function)
+        origin = call.origin
+        is_unknown = origin is not None and origin.is_whole and not origin.is_observed
+        if verdict.outcome is Outcome.MISS and call.error_type is None and is_unknown:
+            yield _no_client(function)
+
     def _of_miss(self, call: CallFacts, miss: Miss) -> Iterator[Advice]:
         where = miss.divergence
         match miss.reason:
             case MissReason.PARAMETERS_CHANGED:
                 is_idle = all(name.startswith(_BESIDE_THE_POINT) for name in miss.parts)
-                if is_idle and self._is_often(call, *miss.parts):
+                if is_idle and call.function is None and self._is_often(call, *miss.parts):
                     yield _parameters(call, miss.parts)
             case MissReason.NEAR_DUPLICATE_PROMPT if where is not None and miss.is_volatile:
                 if self._is_often(call, miss.reason, call.model, where.part, where.message):
@@ -171,11 +186,30 @@ def _near_duplicates(call: CallFacts, where: Divergence) -> Advice:
     )
 
 
-def _too_small(call: CallFacts, miss: Miss) -> Advice:
+def _no_store(function: str) -> Advice:
     return Advice(
-        (MissReason.EVICTED, call.backend, _which(call), miss.capacity),
-        f"The {_cache(call)} of {miss.capacity:,} entries is too small: it had dropped some that were "
-        f"asked for again. {_made_with(call)}(maxsize={miss.room_needed}) would have held them.",
+        ("no store", function),
+        f"{function}() asked no store that is observed, so that nothing is known of its cache. Hand the "
+        "store that keeps its answers (diskcache.Cache, redis.Redis) to llm_cache_otel.instrument() too.",
+    )
+
+
+def _no_client(function: str) -> Advice:
+    return Advice(
+        ("no client", function),
+        f"What hits of {function}() save is not known: when it ran, it asked no client that is observed, in "
+        "its own thread or with its context. Hand its client to llm_cache_otel.instrument() too.",
+    )
+
+
+def _too_small(call: CallFacts, miss: Miss) -> Advice:
+    cache, mend = f"The {_cache(call)}", "AutoCache"
+    if call.function is not None:
+        cache, mend = f"The cache of {call.function}()", "functools.lru_cache"
+    return Advice(
+        (MissReason.EVICTED, call.backend, _which(call), call.function, miss.capacity),
+        f"{cache} of {miss.capacity:,} entries is too small: it had dropped some that were "
+        f"asked for again. {mend}(maxsize={miss.room_needed}) would have held them.",
     )
 
 
@@ -205,10 +239,6 @@ def _never_read(call: CallFacts) -> Advice:
     )
 
 
-def _made_with(call: CallFacts) -> str:
-    return "AutoCache" if call.function is None else "lru_cache"
-
-
 def _which(call: CallFacts) -> Hashable:
     """The cache, whatever its clients are called; or what they are, where a cache is not told from others."""
     return call.name if call.cache_id is None else call.cache_id
@@ -221,7 +251,7 @@ def _cache(call: CallFacts) -> str:
 
 def _place(where: Divergence) -> str:
     if where.message is not None:
-        place = f"message {where.message}"
+        place = f"{_UNITS.get(where.part, 'message')} {where.message}"
     else:
         place = {"system": "the system prompt", "schema": "the schema"}.get(where.part, where.part)
     return place if where.offset is None else f"{place} (around character {where.offset:,})"

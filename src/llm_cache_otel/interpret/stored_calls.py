@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from llm_cache_otel import forks
@@ -33,19 +34,19 @@ class StoredCall:
 
 
 class StoredCalls:
-    """By digest of the key, of the latest 16,384 seen in this process. Thread-safe."""
+    """By entry, such as the digest of its key, of the latest 16,384 seen in this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
-        self._calls: OrderedDict[str, StoredCall] = OrderedDict()
+        self._calls: OrderedDict[Hashable, StoredCall] = OrderedDict()
 
-    def get(self, digest: str) -> StoredCall | None:
+    def get(self, entry: Hashable) -> StoredCall | None:
         with self._lock:
-            return self._calls.get(digest)
+            return self._calls.get(entry)
 
-    def put(self, digest: str, call: StoredCall) -> None:
+    def put(self, entry: Hashable, call: StoredCall) -> None:
         with self._lock:
-            self._calls[digest] = call
-            self._calls.move_to_end(digest)
+            self._calls[entry] = call
+            self._calls.move_to_end(entry)
             if len(self._calls) > _MOST_ENTRIES:
                 self._calls.popitem(last=False)

@@ -15,8 +15,12 @@ from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Clock, Observing, Surroundings
 from llm_cache_otel.observe.stores import ADAPTER, Asked
 
-Listener = Callable[[object, Any, BackendFacts], bool]
-"""Takes an observed store, a key, and what came of asking for it; whether it takes that for its own."""
+Done = Callable[[BackendFacts, Any], None]
+"""Takes what came of it, and the entry that was found or stored."""
+
+Listener = Callable[[object, Any, Any, BackendFacts], bool]
+"""Takes an observed store, a key, an entry found or stored, and what came of asking for it; whether it takes
+that for its own."""
 
 current_listener: ContextVar[Listener | None] = ContextVar("llm_cache_otel_listener", default=None)
 """The observed function's that runs, for what an observed store is asked."""
@@ -42,7 +46,7 @@ class BackendStep:
         backend: str,
         name: str | None,
         clock: Clock,
-        done: Callable[[BackendFacts], None],
+        done: Done,
         open_scope: Callable[[int], Scope] | None = None,
     ) -> None:
         self._operation = operation
@@ -84,9 +88,10 @@ class BackendStep:
         if self._operation is Operation.GET:
             hit = self._asked.is_found(value)
             self._entry_size = entry_size(value)
-        self._finish(hit=hit, error=None)
+        entry = self._asked.entry_of(value) if hit else self._asked.value
+        self._finish(hit=hit, error=None, entry=entry)
 
-    def _finish(self, *, hit: bool | None, error: BaseException | None) -> None:
+    def _finish(self, *, hit: bool | None, error: BaseException | None, entry: Any = None) -> None:
         self._done(
             BackendFacts(
                 operation=self._operation,
@@ -98,7 +103,8 @@ class BackendStep:
                 ttl=self._asked.ttl,
                 error_type=None if error is None else error_type(error),
                 scope=self._scope,
-            )
+            ),
+            entry,
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from llm_cache_otel.observe.boundary import ObservedCreate
 from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.clients import observed_clients
-from llm_cache_otel.observe.functions import FunctionDoor, is_function
+from llm_cache_otel.observe.functions import FunctionDoor, is_function, no_function
 from llm_cache_otel.observe.instructor_api import (
     Instructor,
     is_patched_create,
@@ -20,7 +20,9 @@ from llm_cache_otel.observe.sdk_clients import sdk_clients
 from llm_cache_otel.observe.sdk_methods import Sdk, sdk_of
 from llm_cache_otel.observe.seams import seams
 from llm_cache_otel.observe.store_methods import store_methods
-from llm_cache_otel.observe.stores import methods_of
+from llm_cache_otel.observe.stores import methods_of, no_store
+
+_SDKS = ("openai.", "anthropic.", "google.genai.")
 
 
 class Door(Protocol):
@@ -52,6 +54,16 @@ def door_for(target: Any) -> Door | None:
         return FunctionDoor(target)
     sdk = sdk_of(target)
     return None if sdk is None else patched_door(target) or _SdkDoor(target, sdk)
+
+
+def mend_for(target: Any) -> str | None:
+    """What to hand in instead of something that has no door, where that is known."""
+    module = f"{(target if isinstance(target, type) else type(target)).__module__}."
+    if module.startswith(_SDKS):
+        return "Hand in the client itself, for example instrument(OpenAI())."
+    if module.startswith("botocore."):
+        return "Hand it to instructor.from_bedrock(client) first."
+    return no_store(target) or no_function(target)
 
 
 def patched_door(target: Any) -> PatchedDoor | None:

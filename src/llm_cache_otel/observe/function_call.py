@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,7 @@ class FunctionCall:
         self.ttl: float | None = None
         self.origin: Origin | None = None
         self.answer = AnswerKind.MODEL
+        self.entry: Hashable = None
         self._arguments = args, kwargs
         self.scope = self.reporter.open(
             Opening(
@@ -173,6 +174,7 @@ class FunctionCall:
                 unseen=frozenset({Inside.ATTEMPTS}),
                 function=self.target.name,
                 origin=self.origin,
+                entry=self.entry,
                 scope=self.scope,
             ),
             dropped=isinstance(error, GeneratorExit),

@@ -33,6 +33,17 @@ def function_request(
         return None
 
 
+def argument_values(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> list[Any]:
+    """With those that it has by default."""
+    given = [*args, *kwargs.values()]
+    if signature is None:
+        return given
+    defaults = (each.default for each in signature.parameters.values())
+    return [*given, *(value for value in defaults if value is not inspect.Parameter.empty)]
+
+
 def _arguments(bound: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
     for name, value in bound.arguments.items():
         match bound.signature.parameters[name].kind:

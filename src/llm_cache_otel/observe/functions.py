@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from typing import Any
@@ -15,6 +16,20 @@ from llm_cache_otel.observe.store_function import observed_function
 
 _watches: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
 """Of what was handed out. A decorator that copies a function's attributes is not taken for it."""
+
+
+def no_function(target: object) -> str | None:
+    """How to mend that something like a function can't be observed; `None` of what is not like one."""
+    if isinstance(target, types.MethodType):
+        return "Instrument the function in its class, above @functools.cache."
+    if isinstance(target, (staticmethod, classmethod)):
+        kind = type(target).__name__
+        return f"Write @{kind} above @instrument."
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        return "It makes a generator, which can't be cached: hand in the function that caches."
+    if isinstance(target, functools.partial):
+        return "Hand in the function before it is changed by functools.partial."
+    return None
 
 
 def is_function(target: object) -> bool:
@@ -33,9 +48,16 @@ class FunctionDoor:
 
     def __init__(self, function: Any) -> None:
         self._function = function
-        self._watch = _watches.get(function)
+        self._watch = _watches.get(getattr(function, "__func__", function))
 
     def obstacle(self) -> str | None:
+        cached = isinstance(self._function, LruCached)
+        if cached and inspect.iscoroutinefunction(self._function.__wrapped__):
+            name = self._function.__wrapped__.__name__
+            return (
+                f"{name}() is an async function, of which functools.cache keeps a coroutine that can be "
+                "awaited only once. Cache what it returns instead, for example in a dict or a store"
+            )
         return None
 
     def is_open(self) -> bool:

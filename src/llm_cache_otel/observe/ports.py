@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from llm_cache_otel.facts import (
@@ -30,6 +30,10 @@ class CacheHistory(Protocol):
 
     def hit(self, key: str, got: Interval) -> None: ...
 
+    def used(self, found: Iterable[tuple[str, int]]) -> None:
+        """Hits of a cache without TTLs: under which key, and when, in order."""
+        ...
+
     def missed(
         self,
         key: str,
@@ -40,6 +44,10 @@ class CacheHistory(Protocol):
     ) -> Miss | None: ...
 
     def stored(self, key: str, during: Interval, ttl: float | None) -> None: ...
+
+    def cleared(self, by: float) -> None:
+        """All that was there `by` a time is gone, dropped by the program itself."""
+        ...
 
     def ended(self, key: str) -> None:
         """A call that has missed ends. A finalizer may be what tells."""
@@ -78,8 +86,11 @@ class Reporter(Protocol):
         """
         ...
 
-    def function_hits(self, facts: FunctionHits) -> None:
-        """Say what a function's cache in memory has answered: several hits at once."""
+    def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:
+        """Say what a function's cache in memory has answered: several hits at once.
+
+        `dropped` as of `finished`.
+        """
         ...
 
     def before_collection(self, work: weakref.WeakMethod[Callable[[], None]]) -> None:

@@ -37,22 +37,33 @@ class StoreFunctionCall(FunctionCall):
     ) -> None:
         self._asked: object = None
         self._key: str | None = None
+        self._found: int | None = None
         self._got: BackendFacts | None = None
         self._set: BackendFacts | None = None
+        self._is_over = False
         super().__init__(target, args, kwargs)
 
     def current(self) -> dict[Any, object]:
         return {**super().current(), current_listener: self.note}
 
-    def note(self, store: object, key: Any, facts: BackendFacts) -> bool:
+    def note(self, store: object, key: Any, entry: Any, facts: BackendFacts) -> bool:
         """Whether what an observed store was asked is this function's lookup, or what it stores."""
         is_get = facts.operation is Operation.GET
+        if self._is_over:
+            return False  # a task that the function has left behind asks
         if is_get and self._got is None and not self.spending.is_any:
             self._looked_up(store, _text_of(key), facts)
+            self._found = _print_of(entry)
         elif not is_get and self._got and store is self._asked and _text_of(key) == self._key:
+            stored = _print_of(entry)
+            if self._got.hit and stored is not None and stored == self._found:
+                return False  # what it has found is to be kept for longer
+            self._found = stored
             self._stored(facts)
         else:
             return False
+        place = adapter.place_of(store)
+        self.entry = id(store) if place is None else place, self._key, self._found
         return True
 
     def _looked_up(self, store: object, key: str, got: BackendFacts) -> None:
@@ -103,6 +114,7 @@ class StoreFunctionCall(FunctionCall):
             with self.guard("history"):
                 if self.history is not None and self._key is not None:
                     self.history.ended(self._key)
+        self._is_over = True
         super().finish(error)
         self._asked = None
 
@@ -111,6 +123,13 @@ def _text_of(key: Any) -> str:
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
     return key if isinstance(key, str) else repr(key)
+
+
+def _print_of(entry: Any) -> int | None:
+    """Tells entries apart that are texts, or bytes, also those that another process has stored."""
+    if isinstance(entry, str):
+        entry = entry.encode("utf-8", "surrogatepass")
+    return hash(entry) if isinstance(entry, bytes) else None
 
 
 def observed_function(

@@ -143,8 +143,8 @@ def _step(
     def open_scope(start_ns: int) -> Scope:
         return observed.reporter.open(Opening(_ROLES[method.operation], start_ns))
 
-    def done(facts: BackendFacts) -> None:
-        if listener is None or not listener(store, asked.key, facts):
+    def done(facts: BackendFacts, entry: Any) -> None:
+        if listener is None or not listener(store, asked.key, entry, facts):
             observed.reporter.finished(facts)
 
     return BackendStep(

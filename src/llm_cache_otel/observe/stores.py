@@ -30,10 +30,11 @@ class Asked:
     in_tuple: bool = False
     or_raises: bool = False
 
+    def entry_of(self, answer: Any) -> Any:
+        return answer[0] if self.in_tuple and isinstance(answer, tuple) and answer else answer
+
     def is_found(self, answer: Any) -> bool:
-        if self.in_tuple and isinstance(answer, tuple) and answer:
-            answer = answer[0]
-        return answer is not self.absent
+        return self.entry_of(answer) is not self.absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,11 @@ ADAPTER: Mapping[str, Method] = {
 }
 """`instructor.cache.BaseCache`: https://python.useinstructor.com/concepts/caching/"""
 
-_DISK = {"get": Method(Operation.GET, _disk_get), "set": Method(Operation.SET, _disk_set)}
+_DISK = {
+    "get": Method(Operation.GET, _disk_get),
+    "set": Method(Operation.SET, _disk_set),
+    "__contains__": Method(Operation.GET, lambda args, kwargs: Asked(args[0], absent=False)),
+}
 """https://grantjenks.com/docs/diskcache/api.html; its `[]` calls these."""
 
 _FANOUT = {
@@ -114,6 +119,7 @@ REDIS = {
     "set": Method(Operation.SET, _redis_set),
     "setex": Method(Operation.SET, _redis_setex),
     "psetex": Method(Operation.SET, _redis_psetex),
+    "__contains__": Method(Operation.GET, lambda args, kwargs: Asked(args[0], absent=0)),
 }
 """https://redis.readthedocs.io/en/stable/commands.html, sync and async; its `[]` calls these."""
 
@@ -127,16 +133,37 @@ _PIPELINES = frozenset({"Pipeline", "ClusterPipeline"})
 """Which are clients too, and answer later."""
 
 
+def no_store(target: object) -> str | None:
+    """How to mend that something like a store can't be observed; `None` of what is not like one."""
+    kinds = _kinds(target)
+    if _is_pipeline(kinds):
+        return (
+            "A pipeline answers later than it is asked: hand in the redis.Redis that it comes from."
+        )
+    if any(package == "diskcache" for package, _ in kinds):
+        return "Hand in the diskcache.Cache behind it, which is its attribute cache."
+    return None
+
+
 def methods_of(store: object) -> Mapping[str, Method] | None:
     """By name; `None` for what is no store that can be observed."""
     if isinstance(store, type):
         return None
     if isinstance(store, BaseCache):
         return ADAPTER
-    kinds = [(kind.__module__.split(".")[0], kind.__name__) for kind in type(store).__mro__]
-    if any(package == "redis" and name in _PIPELINES for package, name in kinds):
+    kinds = _kinds(store)
+    if _is_pipeline(kinds):
         return None
     return next((_STORES[kind] for kind in kinds if kind in _STORES), None)
+
+
+def _kinds(store: object) -> list[tuple[str, str]]:
+    """Package and name of its class, and of those that it is derived from."""
+    return [(kind.__module__.split(".")[0], kind.__name__) for kind in type(store).__mro__]
+
+
+def _is_pipeline(kinds: list[tuple[str, str]]) -> bool:
+    return any(package == "redis" and name in _PIPELINES for package, name in kinds)
 
 
 def is_backend(store: object) -> bool:
