@@ -72,7 +72,9 @@ class StoreFunctionCall(FunctionCall):
             if got.hit:
                 self.history.hit(key, during)
             else:
-                self.miss = self.history.missed(key, during, self.request, capacity=None)
+                self.miss = self.history.missed(
+                    key, during, self.request, capacity=adapter.full_at(store)
+                )
 
     def _stored(self, facts: BackendFacts) -> None:
         self._set, self.ttl = facts, facts.ttl
