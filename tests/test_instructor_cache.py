@@ -426,23 +426,22 @@ def test_many_threads(kind: str, store: Any, recording: Recording) -> None:
 
 
 def test_a_call_that_is_cancelled_while_it_stores(redis_url: str, recording: Recording) -> None:
-    runs = Runs()
-
     async def run() -> None:
         async with (
             redis.asyncio.Redis.from_url(redis_url, **AT_ONCE) as client,
             redis.asyncio.Redis.from_url(redis_url) as other,
         ):
             await client.flushall()
+            has_run = asyncio.Event()
 
             @observed(recording, client)
             async def extract(name: str) -> User:
-                return runs(name)
+                has_run.set()
+                return User(name=name, age=1)
 
             await other.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
             task = asyncio.create_task(extract("Ada"))
-            while not runs:
-                await asyncio.sleep(0.01)
+            await has_run.wait()
             await asyncio.sleep(0.05)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

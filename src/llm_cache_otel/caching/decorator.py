@@ -132,18 +132,18 @@ def _checked_model(function: Any, store: Store) -> type[BaseModel]:
             "it a redis.Redis, or write async def"
         )
     try:
-        model = return_annotation(function)
+        model: Any = return_annotation(function)
     except Exception as error:
         raise TypeError(
             f"the return annotation of {name}() can't be resolved ({error}): define the model at module "
             "level, before the function"
         ) from None
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+    if not isinstance(model, type) or model is BaseModel or not issubclass(model, BaseModel):
         wanted = "has no return annotation"
         if "return" in inspect.unwrap(function).__annotations__:
             wanted = f"is declared to return {display_name(model)}"
         raise TypeError(
-            f"{name}() {wanted}, and only Pydantic models can be cached: annotate it, such as "
+            f"{name}() {wanted}, and what can be cached is a Pydantic model of its own: annotate it, such as "
             f"def {function.__name__}(...) -> User, with several answers as fields of one model"
         )
     return model
