@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import diskcache
 import pytest
@@ -663,3 +663,14 @@ def test_a_memory_cache_that_is_full(recording: Recording) -> None:
     for name in ("Ada", "Alan", "Ada"):
         extract(name)
     assert outcomes(recording)[-1] == ("miss", "evicted")
+
+
+def test_what_an_annotation_is_annotated_with_is_passed_over() -> None:
+    def extract(text: str) -> Annotated[User, "the one"]:
+        return User(name=text, age=1)
+
+    by_text = extract.__annotations__["return"]
+    for annotation in (by_text, Annotated[User, "the one"]):
+        extract.__annotations__["return"] = annotation
+        cached = uninstrument(instructor_cache(DictCache())(extract))
+        assert cached("Ada") == cached("Ada")

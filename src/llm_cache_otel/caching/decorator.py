@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_cache_otel.instrument import check_name, observe_decorated
@@ -141,7 +142,8 @@ def _checked_model(function: Any, store: Store) -> type[BaseModel]:
     if not isinstance(model, type) or model is BaseModel or not issubclass(model, BaseModel):
         wanted = "has no return annotation"
         if "return" in inspect.unwrap(function).__annotations__:
-            wanted = f"is declared to return {display_name(model)}"
+            kind = "None" if model in (None, NoneType) else display_name(model)
+            wanted = f"is declared to return {kind}"
         raise TypeError(
             f"{name}() {wanted}, and what can be cached is a Pydantic model of its own: annotate it, such as "
             f"def {function.__name__}(...) -> User, with several answers as fields of one model"

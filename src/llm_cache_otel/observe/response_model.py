@@ -31,7 +31,9 @@ def return_annotation(function: Any) -> Any:
         Exception: it is written as text, and names what is not there.
     """
     function = inspect.unwrap(function)
-    annotation = getattr(function, "__annotations__", {}).get("return")
+    annotation: Any = getattr(function, "__annotations__", {}).get("return")
+    if typing.get_origin(annotation) is typing.Annotated:
+        return annotation.__origin__
     if not isinstance(annotation, str):
         return annotation
     enclosed = _enclosed(function)
