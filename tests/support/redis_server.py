@@ -13,13 +13,16 @@ import pytest
 
 
 @contextmanager
-def redis_server(directory: Path) -> Iterator[str]:
-    """Serves on a free loopback port; gives its URL. Skips the test without a `redis-server`."""
+def redis_server(directory: Path, url: str | None = None) -> Iterator[str]:
+    """Serves on a free loopback port, or where `url` says; gives its URL. Skips without a `redis-server`."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    if url is not None:
+        port = url.rpartition(":")[2].removesuffix("/0")
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = str(probe.getsockname()[1])
     process = subprocess.Popen(
         [program, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(directory)],
         stdout=subprocess.PIPE,
