@@ -26,7 +26,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from support.functions import Runs, warnings_of
+from support.cached import Runs, warnings_of
 from support.models import DictCache, User
 from support.ways import MODEL, make_client
 

@@ -18,7 +18,7 @@ import redis
 import redis.asyncio
 from instructor.cache import AutoCache
 from pydantic import BaseModel, PrivateAttr, field_validator
-from support.functions import AT_ONCE, BACKENDS, Runs, observed, outcomes, store_of, warnings_of
+from support.cached import AT_ONCE, BACKENDS, Runs, observed, outcomes, store_of, warnings_of
 from support.models import City, DictCache, FailingCache, User
 from support.recording import Recording
 from support.redis_server import redis_server

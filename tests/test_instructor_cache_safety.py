@@ -16,7 +16,7 @@ from typing import Any
 import diskcache
 import pytest
 from pydantic import BaseModel, SecretStr
-from support.functions import Runs
+from support.cached import Runs
 from support.models import MESSAGES, DictCache, FailingCache, User
 from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken

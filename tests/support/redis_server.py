@@ -13,14 +13,12 @@ import pytest
 
 
 @contextmanager
-def redis_server(directory: Path, url: str | None = None) -> Iterator[str]:
-    """Serves on a free loopback port, or where `url` says; gives its URL. Skips without a `redis-server`."""
+def redis_server(directory: Path, port: str = "") -> Iterator[str]:
+    """Serves on a loopback port, by default a free one; gives its URL. Skips the test without a server."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    if url is not None:
-        port = url.rpartition(":")[2].removesuffix("/0")
-    else:
+    if not port:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = str(probe.getsockname()[1])
     process = subprocess.Popen(

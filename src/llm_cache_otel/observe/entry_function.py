@@ -9,7 +9,6 @@ from typing import Any
 
 from llm_cache_otel.facts import (
     AnswerKind,
-    BackendFacts,
     CacheGiven,
     Interval,
     KeyFacts,
@@ -55,13 +54,10 @@ class EntryFunctionCall(StoreFunctionCall):
             weakref.ref(store), watch.reporter, self.backend, watch.name, is_async(store)
         )
 
-    def note(self, store: object, key: Any, facts: BackendFacts) -> bool:
-        """Of a run without a key nothing is the decorator's."""
-        return self.key_is_possible and super().note(store, key, facts)
-
-    @property
-    def key_is_possible(self) -> bool:
-        return self.key is None or self.key.digest is not None
+    def note(self, *asked: Any) -> bool:
+        """Of a run that has no key nothing is the decorator's."""
+        has_none = self.key is not None and self.key.digest is None
+        return not has_none and super().note(*asked)
 
     def found(self, origin: Origin | None) -> None:
         """Note an answer that was found, and what it took whoever stored it, if that is known."""
