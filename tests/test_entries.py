@@ -31,7 +31,7 @@ from support.models import DictCache, User
 from support.ways import MODEL, make_client
 
 from llm_cache_otel import instructor_cache, uninstrument
-from llm_cache_otel.caching.entries import Entries
+from llm_cache_otel.caching.entries import _READS_NAMES, Entries
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.facts import Charge, InferenceResponse, Origin
 
@@ -151,9 +151,14 @@ def test_what_is_written_is_read_as_the_same(name: str) -> None:
     assert read.model_dump() == answer.model_dump()
 
 
+@pytest.mark.skipif(not _READS_NAMES, reason="before Pydantic 2.11 that is not cached")
 def test_names_in_and_out_may_differ() -> None:
     answer = Apart.model_validate({"a": "one", "d": ["two"]})
     assert Entries(Apart).read(Entries(Apart).written(answer, None)) == (answer, None)
+
+
+class Team(BaseModel):
+    members: list[User]
 
 
 class Hiding(BaseModel):
@@ -289,20 +294,20 @@ def test_instructors_answers_are_of_classes_of_its_own(
     store = DictCache()
 
     @instructor_cache(store)
-    def extract(text: str) -> Page[User]:
+    def extract(text: str) -> Team:
         messages = [{"role": "user", "content": text}]
-        return client.create(model=MODEL, messages=messages, response_model=Page[User])  # type: ignore[no-any-return]
+        return client.create(model=MODEL, messages=messages, response_model=Team)  # type: ignore[no-any-return]
 
     @instructor_cache(store)
-    def count(page: Page[User]) -> User:
-        return User(name="count", age=len(page.items))
+    def count(team: Team) -> User:
+        return User(name="count", age=len(team.members))
 
     uninstrument(extract), uninstrument(count)
     before = provider.ledger.requests
     first, hit = extract("Ada"), extract("Ada")
     assert provider.ledger.requests == before + 1
-    assert type(hit) is Page[User]
-    assert isinstance(first, Page)
+    assert type(hit) is Team
+    assert isinstance(first, Team)
     assert hit.model_dump() == first.model_dump()
     assert count(first) == count(hit)
     assert len(store.entries) == 2, "what a function returned is the same argument as what a hit is"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
+import pickle
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +22,16 @@ import redis.asyncio
 from instructor.cache import AutoCache
 from pydantic import BaseModel, PrivateAttr, field_validator
 from support.cached import AT_ONCE, BACKENDS, Runs, observed, outcomes, store_of, warnings_of
+from support.interrupts import InterruptAt
 from support.models import City, DictCache, FailingCache, User
 from support.recording import Recording
 from support.redis_server import redis_server
 
 from llm_cache_otel import instructor_cache, instrument, uninstrument
 from llm_cache_otel.instrumentor import LLMCacheInstrumentor
+from llm_cache_otel.observe.backend import is_busy
+from llm_cache_otel.observe.entry_function import current_entry
+from llm_cache_otel.observe.spending import current_spending
 
 EVERY_STORE = pytest.mark.parametrize("kind", BACKENDS)
 
@@ -674,3 +681,52 @@ def test_what_an_annotation_is_annotated_with_is_passed_over() -> None:
         extract.__annotations__["return"] = annotation
         cached = uninstrument(instructor_cache(DictCache())(extract))
         assert cached("Ada") == cached("Ada")
+
+
+@pytest.mark.parametrize("is_hit", [True, False], ids=["hit", "miss"])
+def test_ctrl_c_at_any_place_of_ours_ends_the_call_and_nothing_else(
+    is_hit: bool, recording: Recording
+) -> None:
+    store = DictCache()
+
+    @observed(recording, store)
+    def extract(name: str) -> User:
+        return User(name=name, age=1)
+
+    extract("Ada")
+    interrupted, struck, number = 0, True, 0
+    while struck:
+        number += 1
+        interrupt = InterruptAt(number)
+        sys.setprofile(interrupt)
+        try:
+            extract("Ada" if is_hit else f"number {number}")
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.setprofile(None)
+        struck = interrupt.struck
+        recording.clear()
+        extract("Ada")
+        told = recording.sums("llm_cache.requests", "llm_cache.outcome")
+        assert told == {"hit": 1}, interrupt.where
+        assert not is_busy(store), interrupt.where
+        assert current_entry.get() is None, interrupt.where
+        assert current_spending.get() is None, interrupt.where
+    assert interrupted > 50
+
+
+def test_what_it_is_to_everybody_who_asks() -> None:
+    @instructor_cache(DictCache())
+    def extract(name: str, *, polite: bool = False) -> User:
+        raise NotImplementedError
+
+    @instructor_cache(DictCache())
+    async def extract_async(name: str) -> User:
+        raise NotImplementedError
+
+    assert inspect.isfunction(extract)
+    assert not inspect.iscoroutinefunction(extract)
+    assert inspect.iscoroutinefunction(extract_async)
+    assert list(inspect.signature(extract).parameters) == ["name", "polite"]
+    assert pickle.loads(pickle.dumps(People.static)) is People.static

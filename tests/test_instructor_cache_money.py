@@ -15,7 +15,7 @@ import redis
 from pydantic import BaseModel, field_validator
 from support.cached import AT_ONCE, Runs, observed, outcomes, warnings_of
 from support.models import DictCache, User
-from support.programs import environment, output_of, run, start
+from support.programs import environment, output_of, run, start, unmeasured
 from support.recording import Recording
 from support.redis_server import redis_server
 from support.sellers import MANUAL, SELLERS
@@ -122,6 +122,52 @@ def test_the_processes_of_a_fleet(
         "output": 3 * tokens["output"],
     }
     assert metrics.total(UNPRICED) == 0
+
+
+def test_children_that_are_forked(
+    provider: SimulatedProvider, tmp_path: Path, receiver: OtlpReceiver, charged: DOLLARS
+) -> None:
+    program = """
+        import os, sys
+        import diskcache, httpx, instructor, openai
+        from llm_cache_otel import flush, instructor_cache, instrument
+        from support.caller import import_all, MODEL, UNSHARED
+        from support.models import User
+
+        sdk = openai.OpenAI(http_client=httpx.Client(limits=UNSHARED))
+        client = instrument(instructor.from_openai(sdk, model=MODEL))
+        cache = diskcache.Cache(sys.argv[1])
+
+        @instructor_cache(cache)
+        def extract(text: str) -> User:
+            return client.create(messages=[{"role": "user", "content": text}], response_model=User)
+
+        import_all()
+        extract("Ada")
+        for _ in range(2):
+            if not os.fork():
+                extract("Ada")
+                extract(f"Alan {os.getpid()}")
+                flush(10)
+                os._exit(0)
+        for _ in range(2):
+            assert os.wait()[1] == 0
+        extract("Ada")
+        assert flush(10)
+    """
+    variables = unmeasured(environment(provider, receiver, "http/protobuf"))
+    run(program, variables, tmp_path)
+    metrics = receiver.metrics()
+    told = {
+        outcome: metrics.total("llm_cache.requests", {"llm_cache.outcome": outcome})
+        for outcome in ("miss", "hit")
+    }
+    assert told == {"miss": 3, "hit": 3}
+    assert metrics.total(SPENT) == pytest.approx(charged())
+    instances = {point.resource["service.instance.id"] for point in metrics.points}
+    assert len(instances) == 3
+    of_one = metrics.total("llm_cache.saved.cost", {"llm_cache.layer": "response"}) / 3
+    assert 0 < of_one < charged()
 
 
 def test_a_server_that_goes_and_comes_back(

@@ -130,18 +130,26 @@ def observed_function(
 
         @functools.wraps(function)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            observing = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
-            with observing as seen:
-                result = await function(*args, **kwargs)
-            return seen.returned(result)
+            seen = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
+            try:
+                with seen:
+                    result = await function(*args, **kwargs)
+                return seen.returned(result)
+            finally:
+                if seen.is_inside:  # an interrupt has struck
+                    seen.leave()
 
         return call_async
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        observing = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
-        with observing as seen:
-            result = function(*args, **kwargs)
-        return seen.returned(result)
+        seen = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
+        try:
+            with seen:
+                result = function(*args, **kwargs)
+            return seen.returned(result)
+        finally:
+            if seen.is_inside:  # an interrupt has struck
+                seen.leave()
 
     return call
