@@ -68,6 +68,7 @@ TRUSTED = {
     *(f"observe.stream._Generator.{name}" for name in ("_self_take", "close")),
     *(f"observe.stream._AsyncGenerator.{name}" for name in ("__aiter__", "__anext__", "asend")),
     *(f"observe.stream._AsyncGenerator.{name}" for name in ("athrow", "_self_take", "aclose")),
+    "observe.store_methods.operate",
 }
 OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.

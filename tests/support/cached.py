@@ -89,5 +89,10 @@ def outcomes(recording: Recording) -> list[tuple[Any, Any]]:
     ]
 
 
+_OWN = ("Calls of ", "An entry of ", "An answer of ", "Answers of ", "The cache of ")
+
+
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    """The decorator's own: observing may have advice besides."""
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    return [message for message in said if message.startswith(_OWN)]
