@@ -213,6 +213,13 @@ class Derived(User):
     level: int = 1
 
 
+class Shouting(User):
+    """All that it has more is what it does."""
+
+    def __str__(self) -> str:
+        return self.name.upper()
+
+
 def _noted() -> Open:
     answer = Open(name="Ada")
     answer.note = {1, 2}  # type: ignore[attr-defined]
@@ -234,6 +241,7 @@ NOT_KEPT: dict[str, tuple[type[BaseModel], BaseModel]] = {
     "a set beside its fields": (Open, _noted()),
     "a field of a derived model": (Pets, Pets(pets=[Siamese()])),
     "a derived model": (User, Derived(name="Ada", age=36)),
+    "a derived model of the same fields": (User, Shouting(name="Ada", age=36)),
     "of the wrong type": (User, User.model_construct(name="Ada", age="old")),
     "not whole": (User, User.model_construct(name="Ada")),
 }

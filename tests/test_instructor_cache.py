@@ -20,7 +20,8 @@ import pytest
 import redis
 import redis.asyncio
 from instructor.cache import AutoCache
-from pydantic import BaseModel, PrivateAttr, field_validator
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from pydantic import BaseModel, create_model, field_validator
 from support.cached import AT_ONCE, BACKENDS, Runs, observed, outcomes, store_of, warnings_of
 from support.interrupts import InterruptAt
 from support.models import City, DictCache, FailingCache, User
@@ -135,6 +136,34 @@ def test_an_entry_goes_when_its_time_is_over(kind: str, store: Any, recording: R
     assert {span.attributes["llm_cache.ttl"] for span in recording.spans("cache store")} == {0.2}
 
 
+def test_what_differs_from_an_earlier_request_of_the_same_function(recording: Recording) -> None:
+    """What another function asked of the same store is no evidence of anything."""
+    store = DictCache()
+
+    def function(model: type[BaseModel], name: str) -> Any:
+        def ask(text: str, *, temperature: float = 0.0) -> Any:
+            return model.model_construct(name="Ada", age=36)
+
+        ask.__annotations__["return"], ask.__qualname__ = model, name
+        return observed(recording, store)(ask)
+
+    older = create_model("User", name=(str, ...), age=(int, ...), born=(int, 1815))
+    extract, summarize = function(User, "extract"), function(User, "summarize")
+    extract_more = function(older, "extract")
+    text = "The first programmer was Ada Lovelace, who was thirty-six years old when she died."
+    for call in (extract, summarize, extract_more):
+        call(text)
+    extract(text, temperature=1.0)
+    extract(f"{text} \n")
+    assert outcomes(recording) == [
+        ("miss", "new_prompt"),
+        ("miss", "new_prompt"),
+        ("miss", "schema_changed"),
+        ("miss", "parameters_changed"),
+        ("miss", "near_duplicate_prompt"),
+    ]
+
+
 UNREADABLE: dict[str, Any] = {
     "nothing": "",
     "prose": "no JSON",
@@ -212,16 +241,6 @@ def test_what_can_not_be_part_of_a_key_is_not_cached(
 
 class Admin(User):
     level: int = 1
-
-
-class Remembering(BaseModel):
-    name: str
-    _asked: list[str] = PrivateAttr(default_factory=list)
-
-    @field_validator("name")
-    @classmethod
-    def shout(cls, name: str) -> str:
-        return name + "!"
 
 
 @pytest.mark.parametrize(
@@ -612,6 +631,19 @@ def test_a_function_that_calls_itself(recording: Recording) -> None:
     assert asked == [3, 2, 1, 0]
     assert ancestor(2).age == 86
     assert [outcome for outcome, _ in outcomes(recording)] == [*["miss"] * 4, "hit", "hit"]
+
+
+def test_a_call_of_itself_that_is_not_observed_is_no_part_of_it(recording: Recording) -> None:
+    @observed(recording, DictCache())
+    def ancestor(generation: int) -> User:
+        if generation:
+            with suppress_instrumentation():
+                ancestor(generation - 1)
+        return User(name="Ada", age=generation)
+
+    ancestor(0)
+    assert ancestor(1).age == 1
+    assert [outcome for outcome, _ in outcomes(recording)] == ["miss", "miss"]
 
 
 def test_models_and_functions_of_a_function(recording: Recording) -> None:

@@ -37,7 +37,7 @@ def function_request(
                 parameters[name] = _written(name, value)
         parts: dict[KeyPart, str | None] = {
             KeyPart.SCHEMA: schema,
-            KeyPart.PARAMETERS: json_of(parameters),
+            KeyPart.PARAMETERS: json_of([function, parameters]),
         }
         return KeyedRequest(tuple(texts), parts, parameters)
     except UNREADABLE:
