@@ -15,7 +15,9 @@ from llm_cache_otel.cli.receiver import OtlpReceiver
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, receiver: OtlpReceiver, **environment: str) -> None:
+def run(
+    name: str, receiver: OtlpReceiver, directory: Path | None = None, **environment: str
+) -> None:
     kept = {
         variable: value
         for variable, value in os.environ.items()
@@ -25,6 +27,7 @@ def run(name: str, receiver: OtlpReceiver, **environment: str) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
         env={**kept, **endpoint, **environment},
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=60,
@@ -65,6 +68,8 @@ def test_every_example_is_run_here() -> None:
     tested = {"quickstart.py", "quickstart_async.py", "shared_redis.py"}
     tested |= {"openai_prompt_caching.py", "anthropic_prompt_caching.py"}
     tested |= {"openai_sdk.py", "anthropic_sdk.py", "gemini_sdk.py"}
+    tested |= {"functools_cache.py", "diskcache_decorator.py", "redis_decorator.py"}
+    tested |= {"instructor_cache_decorator.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested | {"offline.py"}
 
 
@@ -114,3 +119,54 @@ def test_the_sdks_by_themselves(name: str) -> None:
         assert saved_by_the_prompt_cache(receiver) == pytest.approx(saved)
         assert saved > 0
         assert metrics.total("llm_cache.unpriced.requests") == 0
+
+
+def saved_by_the_response_cache(receiver: OtlpReceiver) -> float:
+    return receiver.metrics().total("llm_cache.saved.cost", {"llm_cache.layer": "response"})
+
+
+def of_functions(receiver: OtlpReceiver, backend: str) -> dict[str, float]:
+    """Outcomes of what has the cache; those of the client, which has none, are `off`."""
+    found = outcomes(receiver, **{"llm_cache.backend": backend})
+    return {outcome: count for outcome, count in found.items() if count}
+
+
+def test_functools_cache() -> None:
+    with OtlpReceiver() as receiver:
+        run("functools_cache.py", receiver)
+        assert of_functions(receiver, "function") == {"hit": 1, "miss": 2}
+        spent = receiver.metrics().total("llm_cache.spent.cost")
+        assert 0 < saved_by_the_response_cache(receiver) < spent
+
+
+def run_twice(name: str, backend: str, directory: Path, **environment: str) -> None:
+    """In processes that share a store: what one paid for two answers, the other spares, and one hit each."""
+    with OtlpReceiver() as receiver:
+        run(name, receiver, directory, **environment)
+        assert of_functions(receiver, backend) == {"hit": 1, "miss": 2}
+        spent = receiver.metrics().total("llm_cache.spent.cost")
+        of_one = saved_by_the_response_cache(receiver)
+        assert 0 < of_one < spent
+        run(name, receiver, directory, **environment)
+        assert of_functions(receiver, backend) == {"hit": 4, "miss": 2}
+        assert receiver.metrics().total("llm_cache.spent.cost") == spent
+        if name.startswith("instructor_cache"):
+            both = 2 * of_one + spent
+            assert saved_by_the_response_cache(receiver) == pytest.approx(both)
+        else:  # an entry of one's own does not say what it took
+            assert saved_by_the_response_cache(receiver) == of_one
+
+
+def test_diskcache_decorator(tmp_path: Path) -> None:
+    run_twice("diskcache_decorator.py", "disk", tmp_path)
+
+
+def test_redis_decorator(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        run_twice("redis_decorator.py", "redis", tmp_path, REDIS_URL=url)
+
+
+def test_instructor_cache_decorator(tmp_path: Path) -> None:
+    run_twice("instructor_cache_decorator.py", "disk", tmp_path)
+    with redis_server(tmp_path) as url:
+        run_twice("instructor_cache_decorator.py", "redis", tmp_path, REDIS_URL=url)

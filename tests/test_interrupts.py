@@ -6,12 +6,11 @@ import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 from instructor.cache import AutoCache
 from support.clients import request_for
+from support.interrupts import InterruptAt
 from support.recording import Recording
 from support.ways import make_client
 
@@ -19,8 +18,6 @@ from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.step import current_call
-
-OURS = "llm_cache_otel"
 
 
 class SoftTimeLimit(Exception):
@@ -71,26 +68,6 @@ def test_what_fails_in_finding_that_out_is_swallowed_too(monkeypatch: pytest.Mon
     with Guard(lambda where, _: reported.append(where))("here"):
         raise ValueError
     assert reported == ["here"]
-
-
-class InterruptAt:
-    """Raises `KeyboardInterrupt` when the given number of functions of ours has been entered."""
-
-    def __init__(self, number: int) -> None:
-        self._left = number
-        self.where = "nowhere"
-
-    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and f"/src/{OURS}/" in frame.f_code.co_filename:
-            self._left -= 1
-            if self._left == 0:
-                sys.setprofile(None)
-                self.where = frame.f_code.co_qualname
-                raise KeyboardInterrupt
-
-    @property
-    def struck(self) -> bool:
-        return self._left <= 0
 
 
 def test_an_interrupt_leaves_nothing_behind(

@@ -6,34 +6,26 @@ import functools
 import inspect
 from typing import Any
 
-from pydantic import BaseModel
-
 from llm_cache_otel.caching.entries import Entries
-from llm_cache_otel.caching.keys import Keys, UnwritableError
+from llm_cache_otel.caching.keys import Keys
 from llm_cache_otel.caching.store import Store
 from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.entry_function import EntryFunctionCall, current_entry
+from llm_cache_otel.observe.store_methods import ObservedStore
 
 
 class CachedFunction:
     """A function, and what its answers are kept by."""
 
-    def __init__(
-        self,
-        function: Any,
-        keys: Keys,
-        entries: Entries[Any],
-        store: Store,
-        model: type[BaseModel],
-    ) -> None:
+    def __init__(self, function: Any, keys: Keys, entries: Entries[Any], store: Store) -> None:
         self._function = function
         self._name = function.__qualname__
         self._keys = keys
         self._entries = entries
         self._store = store
-        self._model = model
-        # Here a store's errors are the host's, and swallowed all the same: that is what was asked for.
+        # Here a store's errors are the host's, and swallowed all the same: that is what was asked for. So
+        # are those of arguments and models, which are the host's as well.
         self._guard = Guard(self._failed)
 
     def wrapper(self) -> Any:
@@ -42,132 +34,152 @@ class CachedFunction:
         return self._async_wrapper() if is_async else self._sync_wrapper()
 
     def _sync_wrapper(self) -> Any:
-        function, store = self._function, self._store
+        function, store, guard = self._function, self._store, self._guard
 
         @functools.wraps(function)
         def cached(*args: Any, **kwargs: Any) -> Any:
-            run = self._run(cached)
-            key, found = self._key(run, args, kwargs), None
-            with self._guard("get"):
+            run = observed = key = found = answer = entry = None
+            with guard("key"):
+                run = _run_of(cached)
+                observed = self._observed(run)
+                key = self._key(run, args, kwargs)
+            with guard("get"):
                 if key is not None:
-                    found = store.get(key, _watch_of(run))
-            answer = self._read(run, found)
+                    found = store.get(key, observed)
+            with guard("read"):
+                answer = self._read(run, found)
             if answer is not None:
                 return answer
             answer = function(*args, **kwargs)
-            entry = self._written(run, key, answer)
-            with self._guard("set"):
+            with guard("write"):
+                entry = self._written(run, key, answer)
+            with guard("set"):
                 if key is not None and entry is not None:
-                    store.set(key, entry, _watch_of(run))
+                    store.set(key, entry, observed)
             return answer
 
         return cached
 
     def _async_wrapper(self) -> Any:
-        function, store = self._function, self._store
+        function, store, guard = self._function, self._store, self._guard
 
         @functools.wraps(function)
         async def cached(*args: Any, **kwargs: Any) -> Any:
-            run = self._run(cached)
-            key, found = self._key(run, args, kwargs), None
-            with self._guard("get"):
+            run = observed = key = found = answer = entry = None
+            with guard("key"):
+                run = _run_of(cached)
+                observed = self._observed(run)
+                key = self._key(run, args, kwargs)
+            with guard("get"):
                 if key is not None:
-                    found = store.get(key, _watch_of(run))
+                    found = store.get(key, observed)
                     found = await found if store.is_async else found
-            answer = self._read(run, found)
+            with guard("read"):
+                answer = self._read(run, found)
             if answer is not None:
                 return answer
             answer = await function(*args, **kwargs)
-            entry = self._written(run, key, answer)
-            with self._guard("set"):
+            with guard("write"):
+                entry = self._written(run, key, answer)
+            with guard("set"):
                 if key is not None and entry is not None:
-                    setting = store.set(key, entry, _watch_of(run))
+                    setting = store.set(key, entry, observed)
                     _ = await setting if store.is_async else setting
             return answer
 
         return cached
 
-    @staticmethod
-    def _run(wrapper: Any) -> EntryFunctionCall | None:
-        """The observed run of this very function; `None` if it is not observed."""
-        run = current_entry.get()
-        return run if run is not None and run.target.function is wrapper else None
+    def _observed(self, run: EntryFunctionCall | None) -> ObservedStore | None:
+        observed = None
+        if run is not None:
+            with run.guard("store"):
+                observed = run.observed(self._store.cache)
+        return observed
 
     def _key(
         self, run: EntryFunctionCall | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str | None:
-        try:
-            return self._keys.key_of(args, kwargs)
-        except UnwritableError as error:
-            self._warn(
-                f"argument {error.name}",
-                f"Calls of {self._name}() are not cached: its argument {error.name!r} can't be written as "
-                "JSON, and so can't be part of a key. Pass numbers, strings, lists, dicts, dataclasses or "
-                "Pydantic models; of a method, self is an argument.",
-            )
+        key = self._keys.key_of(args, kwargs)
+        argument = key.unwritable
+        if argument is not None:
             if run is not None:
                 with run.guard("key"):
-                    run.has_no_key(error.name, self._store.backend)
-        return None
+                    run.has_no_key(argument)
+            self._warn(
+                ("argument", argument),
+                f"Calls of {self._name}() are not cached: its argument {argument!r} can't be part of a key. "
+                "Numbers, texts, bytes, times, enums, lists, sets, dicts, dataclasses and Pydantic models "
+                "can, and what is made of these; of a method, self is an argument.",
+            )
+        return key.text
 
     def _read(self, run: EntryFunctionCall | None, found: Any) -> Any | None:
         if found is None:
             return None
-        try:
+        answer = None
+        with Guard(lambda _, error: self._is_unreadable(run, error))("entry"):
             answer, origin = self._entries.read(found)
-        except ValueError as error:
-            self._warn(
-                "entry",
-                f"An entry of {self._name}() can't be read ({type(error).__name__}); the function runs, and "
-                "what it returns takes its place.",
-            )
-            if run is not None:
-                with run.guard("entry"):
-                    run.is_unreadable()
-            return None
-        if run is not None:
+        if answer is not None and run is not None:
             with run.guard("entry"):
                 run.found(origin)
         return answer
+
+    def _is_unreadable(self, run: EntryFunctionCall | None, error: Exception) -> None:
+        if run is not None:
+            with run.guard("entry"):
+                run.is_unreadable()
+        self._warn(
+            "entry",
+            f"An entry of {self._name}() can't be read ({type(error).__name__}); the function runs, and what "
+            "it returns takes the entry's place.",
+        )
 
     def _written(self, run: EntryFunctionCall | None, key: str | None, answer: Any) -> str | None:
         """The entry of an answer; `None` if it is not to be stored."""
         if key is None:
             return None
-        if not isinstance(answer, self._model):
-            self._warn(
-                "answer",
-                f"An answer of {self._name}() is not cached: it is a {type(answer).__name__}, and no "
-                f"{self._model.__name__}, which the function is declared to return.",
-            )
+        model = self._entries.model
+        if not isinstance(answer, model):
             if run is not None:
                 with run.guard("answer"):
                     run.is_no_model()
+            self._warn(
+                "answer",
+                f"An answer of {self._name}() is not cached: it is a {type(answer).__name__}, and no "
+                f"{model.__name__}, which the function is declared to return.",
+            )
             return None
         origin = None
         if run is not None:
             with run.guard("origin"):
                 origin = run.spent()
-        try:
+        with Guard(self._is_unwritable)("entry"):
             return self._entries.written(answer, origin)
-        except Exception as error:
-            self._warn(
-                "written",
-                f"Answers of {self._name}() can't be cached: {self._model.__name__} does not read "
-                f"what it writes as JSON ({type(error).__name__}).",
-            )
         return None
 
-    def _failed(self, where: str, error: Exception) -> None:
-        verb = "read" if where == "get" else "written"
+    def _is_unwritable(self, _: str, error: Exception) -> None:
+        model = self._entries.model.__name__
         self._warn(
-            (where, type(error).__qualname__),
-            f"The cache of {self._name}() can't be {verb} ({type(error).__name__}); calls go on without it.",
+            "written",
+            f"Answers of {self._name}() are not cached: what {model} writes as JSON it does not read as the "
+            f"same again ({type(error).__name__}: see its excluded fields, aliases, serializers and "
+            "validators, and whether the answer is of a class derived from it).",
+        )
+
+    def _failed(self, _: str, error: Exception) -> None:
+        kind = type(error).__name__
+        self._warn(
+            ("failed", kind), f"The cache of {self._name}() fails ({kind}); calls go on without it."
         )
 
     def _warn(self, cause: object, message: str) -> None:
-        warn_once(("instructor_cache", self._name, cause), message)
+        warn_once(("instructor_cache", self._function.__module__, self._name, cause), message)
 
 
-def _watch_of(run: EntryFunctionCall | None) -> Any:
-    return None if run is None else run.target.watch
+def _run_of(wrapper: Any) -> EntryFunctionCall | None:
+    """The observed run of this very function; `None` if it is not observed."""
+    run = current_entry.get()
+    if run is not None:
+        with run.guard("run"):
+            return run if run.is_of(wrapper) else None
+    return None

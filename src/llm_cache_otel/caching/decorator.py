@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_cache_otel.instrument import check_name, observe_decorated
@@ -34,14 +35,15 @@ def instructor_cache(
     ```
 
     Plain functions and `async def`. The key is made of the function's qualified name, its arguments, and the
-    JSON schema of the model that it is declared to return; not of its code, so of the LLM's name only if
-    that is an argument. Beside the answer an entry has what it took, by the observed clients that the
-    function asks (`instrument(client)`), so that a hit tells what it spares, whichever process stored it.
+    JSON schema of the model that it is declared to return; not of its code, nor of what that finds around
+    it, so of the LLM's name only if that is an argument. Beside the answer an entry has what it took, by the
+    observed clients that the function asks (`instrument(client)`), so that a hit tells what it spares,
+    whichever process stored it.
 
     A call is never lost to the cache: if the cache can't be reached, or an entry can't be read, the function
-    runs, and the log says why, once. So it does where an argument can't be written as JSON. Of a method,
-    `self` is an argument like others. What the function returns is not stored unless it is an instance of
-    the model.
+    runs, and the log says why, once. So it does where an argument can't be part of a key; of a method,
+    `self` is an argument like others. Stored is what is an instance of the model, and read as the same again:
+    the model's validators run when an entry is written, and when it is read.
 
     Args:
         cache: a `diskcache.Cache`, a `redis.Redis`, or an adapter (`instructor.cache.BaseCache`), which
@@ -71,10 +73,14 @@ def instructor_cache(
     try:
         store = Store(cache, ttl)
     except TypeError:
-        kind = f"{type(cache).__module__}.{type(cache).__qualname__}".removeprefix("builtins.")
-        if isinstance(cache, type):
-            kind = f"the class {cache.__name__}"
-        raise TypeError(f"instructor_cache(cache=...) must be {_CACHES}, not {kind}") from None
+        raise TypeError(
+            f"instructor_cache(cache=...) must be {_CACHES}, not {_kind(cache)}"
+        ) from None
+    if inspect.iscoroutinefunction(cache.get) and not store.is_async:
+        raise TypeError(
+            f"instructor_cache(cache=...) was given {_kind(cache)}, whose get is async: that of "
+            "instructor.cache.BaseCache is not, and Instructor does not await it either"
+        )
 
     def decorate(function: F) -> F:
         model = _checked_model(function, store)
@@ -82,14 +88,20 @@ def instructor_cache(
             keys = Keys(function, model)
         except Exception as error:
             raise ValueError(
-                f"{function.__qualname__}() can't be cached: {model.__name__} has no JSON schema "
-                f"({type(error).__name__})"
+                f"{function.__qualname__}() can't be cached: {model.__name__}.model_json_schema() raises "
+                f"{type(error).__name__}"
             ) from error
-        cached = CachedFunction(function, keys, Entries(model), store, model)
+        cached = CachedFunction(function, keys, Entries(model), store)
         observed: F = observe_decorated(cached.wrapper(), name)
         return observed
 
     return decorate
+
+
+def _kind(cache: object) -> str:
+    if isinstance(cache, type):
+        return f"the class {cache.__name__}"
+    return f"{type(cache).__module__}.{type(cache).__qualname__}".removeprefix("builtins.")
 
 
 def _check_ttl(ttl: object) -> None:
@@ -105,12 +117,12 @@ def _check_ttl(ttl: object) -> None:
 def _checked_model(function: Any, store: Store) -> type[BaseModel]:
     from pydantic import BaseModel
 
-    from llm_cache_otel.observe.response_model import return_annotation
+    from llm_cache_otel.observe.response_model import display_name, return_annotation
 
     if not inspect.isfunction(function):
         raise TypeError(
-            f"@instructor_cache(...) was put on a {type(function).__name__}; it goes on a function, below "
-            "@staticmethod, @classmethod and @property"
+            f"@instructor_cache(...) was put on {_kind(function)}; it goes on a function, below what else "
+            "there is, such as @staticmethod, @classmethod, @property and @functools.cache"
         )
     name = function.__qualname__
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -121,18 +133,19 @@ def _checked_model(function: Any, store: Store) -> type[BaseModel]:
             "it a redis.Redis, or write async def"
         )
     try:
-        model = return_annotation(function)
+        model: Any = return_annotation(function)
     except Exception as error:
         raise TypeError(
             f"the return annotation of {name}() can't be resolved ({error}): define the model at module "
             "level, before the function"
         ) from None
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        wanted = (
-            "has no return annotation" if model is None else f"is declared to return {model!r:.60}"
-        )
+    if not isinstance(model, type) or model is BaseModel or not issubclass(model, BaseModel):
+        wanted = "has no return annotation"
+        if "return" in inspect.unwrap(function).__annotations__:
+            kind = "None" if model in (None, NoneType) else display_name(model)
+            wanted = f"is declared to return {kind}"
         raise TypeError(
-            f"{name}() {wanted}, and only Pydantic models can be cached: annotate it, such as "
+            f"{name}() {wanted}, and what can be cached is a Pydantic model of its own: annotate it, such as "
             f"def {function.__name__}(...) -> User, with several answers as fields of one model"
         )
     return model

@@ -5,10 +5,12 @@ So that a process that finds what another has stored knows what that spares.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue
 
+from llm_cache_otel.caching.keys import name_of, parts_of
 from llm_cache_otel.facts import Charge, InferenceResponse, Origin
 
 M = TypeVar("M", bound=BaseModel)
@@ -55,35 +57,46 @@ class _Entry(BaseModel):
     origin: _Origin | None = None
 
 
-_Entries = TypeAdapter(_Entry)
+_READS_NAMES = "by_name" in inspect.signature(BaseModel.model_validate_json).parameters
+"""Before Pydantic 2.11 a model with aliases reads these only."""
 
 
 class Entries(Generic[M]):
     """Writes and reads the entries of one model."""
 
     def __init__(self, model: type[M]) -> None:
-        self._model = model
+        self.model = model
 
     def written(self, answer: M, origin: Origin | None) -> str:
         """
         Raises:
-            ValueError: what would be written could not be read again.
+            Exception: what would be written could not be read as the same again.
         """
-        written = answer.model_dump_json(by_alias=True, round_trip=True)
-        self._model.model_validate_json(written)
+        written = answer.model_dump_json(by_alias=not _READS_NAMES, round_trip=True, warnings=False)
+        if not _is_same(self._answer(written), answer):
+            raise ValueError("JSON does not hold all of it")
         return _Entry(answer=written, origin=_written_origin(origin)).model_dump_json()
 
     def read(self, stored: Any) -> tuple[M, Origin | None]:
         """The answer, and what it took if that is known.
 
         Raises:
-            ValueError: it is no entry of this model.
+            Exception: it is no entry of this model.
         """
-        if not isinstance(stored, (str, bytes, bytearray)):
-            raise ValueError("an entry is text")  # noqa: TRY004  as any that can't be read
-        entry = _Entries.validate_json(stored)
-        answer = self._model.model_validate_json(entry.answer)
-        return answer, None if entry.origin is None else entry.origin.origin()
+        entry = _Entry.model_validate_json(stored)
+        return self._answer(entry.answer), None if entry.origin is None else entry.origin.origin()
+
+    def _answer(self, written: str) -> M:
+        if _READS_NAMES:
+            return self.model.model_validate_json(written, by_alias=False, by_name=True)
+        return self.model.model_validate_json(written)
+
+
+def _is_same(read: BaseModel, answer: BaseModel) -> bool:
+    """As `==`, but that Instructor's answers are of a class of its own, named as the one asked for."""
+    if name_of(type(read)) != name_of(type(answer)):
+        return False
+    return parts_of(read) == parts_of(answer)
 
 
 def _written_origin(origin: Origin | None) -> _Origin | None:

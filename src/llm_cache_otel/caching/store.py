@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from llm_cache_otel.observe import adapter, stores
-from llm_cache_otel.observe.call import Watch
+from llm_cache_otel.observe import stores
 from llm_cache_otel.observe.store_methods import ObservedStore, operate
 
 
@@ -26,25 +24,18 @@ class Store:
         if methods is None:
             raise TypeError(type(cache).__name__)
         self.is_async = stores.is_async(cache)
-        self._cache = cache
+        self.cache = cache
         self._methods = methods
-        self.backend = adapter.backend_of(cache)
         self._lifetime = {} if ttl is None else _lifetime(methods, ttl)
 
-    def get(self, key: str, watch: Watch | None) -> Any:
-        method, observed = self._methods["get"], self._observed(watch)
-        return operate(observed, method, self._cache.get, self._cache, (key,), {})
+    def get(self, key: str, observed: ObservedStore | None) -> Any:
+        get = self.cache.get
+        return operate(observed, self._methods["get"], get, self.cache, (key,), {})
 
-    def set(self, key: str, entry: str, watch: Watch | None) -> Any:
-        method, observed = self._methods["set"], self._observed(watch)
+    def set(self, key: str, entry: str, observed: ObservedStore | None) -> Any:
         lifetime = dict(self._lifetime)
-        return operate(observed, method, self._cache.set, self._cache, (key, entry), lifetime)
-
-    def _observed(self, watch: Watch | None) -> ObservedStore | None:
-        if watch is None:
-            return None
-        reference = weakref.ref(self._cache)
-        return ObservedStore(reference, watch.reporter, self.backend, watch.name, self.is_async)
+        set_ = self.cache.set
+        return operate(observed, self._methods["set"], set_, self.cache, (key, entry), lifetime)
 
 
 def _lifetime(methods: Mapping[str, Any], seconds: float) -> dict[str, Any]:

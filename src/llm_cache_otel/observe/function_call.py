@@ -133,7 +133,12 @@ class FunctionCall:
 
     def request(self) -> KeyedRequest | None:
         """What the function was asked, as far as it can be read."""
-        return function_request(self.target.signature, *self._arguments)
+        target = self.target
+        module = getattr(target.function, "__module__", None)
+        function = f"{module}.{getattr(target.function, '__qualname__', target.name)}"
+        return function_request(
+            target.signature, *self._arguments, function=function, schema=target.schema_digest
+        )
 
     def lookup(self, error: BaseException | None) -> LookupFacts | None:
         """What its cache found; `None` if it was not asked."""

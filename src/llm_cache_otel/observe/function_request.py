@@ -13,21 +13,32 @@ _OWNERS = ("self", "cls")
 
 
 def function_request(
-    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    signature: inspect.Signature | None,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    function: str,
+    schema: str | None,
 ) -> KeyedRequest | None:
-    """From the arguments of one call; `None` for what can't be read."""
+    """From the arguments of one call; `None` for what can't be read.
+
+    A store may have answers of several functions: what is asked of one is nothing to another.
+    """
     if signature is None:
         return None
     try:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        texts, parameters = [], {}
+        texts, parameters = [Section("function", "", function)], {}
         for number, (name, value) in enumerate(_arguments(bound)):
             if isinstance(value, str):
                 texts.append(Section("arguments", value, name, number))
             else:
                 parameters[name] = _written(name, value)
-        parts: dict[KeyPart, str | None] = {KeyPart.PARAMETERS: json_of(parameters)}
+        parts: dict[KeyPart, str | None] = {
+            KeyPart.SCHEMA: schema,
+            KeyPart.PARAMETERS: json_of([function, parameters]),
+        }
         return KeyedRequest(tuple(texts), parts, parameters)
     except UNREADABLE:
         return None

@@ -66,6 +66,8 @@ class FunctionDoor:
     def open(self, reporter: Reporter, name: str | None) -> Any:
         """The observed function that takes its place; of one that was observed before, that."""
         if self._watch is not None:
+            if not self._watch.given:  # what its decorator was told
+                name = name or self._watch.name
             self._watch.tell(reporter, name, given=True)
             self._watch.on = True
             return self._function

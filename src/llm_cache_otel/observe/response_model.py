@@ -7,6 +7,7 @@ import inspect
 import json
 import typing
 import weakref
+from contextlib import suppress
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any
 
@@ -30,13 +31,23 @@ def return_annotation(function: Any) -> Any:
         Exception: it is written as text, and names what is not there.
     """
     function = inspect.unwrap(function)
-    annotation = getattr(function, "__annotations__", {}).get("return")
+    annotation: Any = getattr(function, "__annotations__", {}).get("return")
+    if typing.get_origin(annotation) is typing.Annotated:
+        return annotation.__origin__
     if not isinstance(annotation, str):
         return annotation
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    enclosed = {name: cell.cell_contents for name, cell in cells}
+    enclosed = _enclosed(function)
     holder = SimpleNamespace(__annotations__={"return": annotation})
     return typing.get_type_hints(holder, function.__globals__, enclosed)["return"]
+
+
+def _enclosed(function: Any) -> dict[str, Any]:
+    """What a function finds in the functions around it, but for what is defined there only later."""
+    enclosed = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            enclosed[name] = cell.cell_contents
+    return enclosed
 
 
 def display_name(response_model: Any) -> str | None:
@@ -83,8 +94,21 @@ def whole_schema_digest(response_model: Any) -> str | None:
 
 
 def json_schema(model: Any) -> str:
-    """Of a Pydantic model."""
-    return json.dumps(model.model_json_schema(), sort_keys=True)
+    """Of a Pydantic model, the same in every process."""
+    return json.dumps(sorted_defaults(model.model_json_schema()), sort_keys=True)
+
+
+def sorted_defaults(schema: Any, *, in_default: bool = False) -> Any:
+    """A JSON schema whose defaults have their lists in order, for those of sets have each process's own."""
+    if isinstance(schema, dict):
+        return {
+            name: sorted_defaults(each, in_default=in_default or name == "default")
+            for name, each in schema.items()
+        }
+    if isinstance(schema, list):
+        each_sorted = [sorted_defaults(each, in_default=in_default) for each in schema]
+        return sorted(each_sorted, key=json.dumps) if in_default else each_sorted
+    return schema
 
 
 def requested_answer(response_model: Any, *, stream: bool, parallel_tools: bool) -> AnswerKind:

@@ -83,7 +83,9 @@ class StoreFunctionCall(FunctionCall):
             if got.hit:
                 self.history.hit(key, during)
             else:
-                self.miss = self.history.missed(key, during, self.request, capacity=None)
+                self.miss = self.history.missed(
+                    key, during, self.request, capacity=adapter.full_at(store)
+                )
 
     def _stored(self, facts: BackendFacts) -> None:
         self._set, self.ttl = facts, facts.ttl
@@ -147,18 +149,26 @@ def observed_function(
 
         @functools.wraps(function)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            observing = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
-            with observing as seen:
-                result = await function(*args, **kwargs)
-            return seen.returned(result)
+            seen = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
+            try:
+                with seen:
+                    result = await function(*args, **kwargs)
+                return seen.returned(result)
+            finally:
+                if seen.is_inside:  # an interrupt has struck
+                    seen.leave()
 
         return call_async
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        observing = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
-        with observing as seen:
-            result = function(*args, **kwargs)
-        return seen.returned(result)
+        seen = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
+        try:
+            with seen:
+                result = function(*args, **kwargs)
+            return seen.returned(result)
+        finally:
+            if seen.is_inside:  # an interrupt has struck
+                seen.leave()
 
     return call

@@ -109,15 +109,23 @@ def operate(
     observing = Observing(observed.reporter.guard, f"cache {method.operation}", make)
     if observed.is_async:
         return _awaited(function(*args, **kwargs), observing)
-    with observing as seen:
-        value = function(*args, **kwargs)
-    return seen.returned(value)
+    try:
+        with observing as seen:
+            value = function(*args, **kwargs)
+        return seen.returned(value)
+    finally:
+        if observing.is_inside:  # an interrupt has struck
+            observing.leave()
 
 
 async def _awaited(answer: Awaitable[Any], observing: Observing) -> Any:
-    with observing as seen:
-        value = await answer
-    return seen.returned(value)
+    try:
+        with observing as seen:
+            value = await answer
+        return seen.returned(value)
+    finally:
+        if observing.is_inside:
+            observing.leave()
 
 
 def _places_of(store: object) -> dict[Place, Method]:

@@ -1,0 +1,29 @@
+"""Ctrl-C at any place in what is ours."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+OURS = "llm_cache_otel"
+
+
+class InterruptAt:
+    """Raises `KeyboardInterrupt` when the given number of functions of ours has been entered."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self.where = "nowhere"
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and f"/src/{OURS}/" in frame.f_code.co_filename:
+            self._left -= 1
+            if self._left == 0:
+                sys.setprofile(None)
+                self.where = frame.f_code.co_qualname
+                raise KeyboardInterrupt
+
+    @property
+    def struck(self) -> bool:
+        return self._left <= 0
