@@ -38,11 +38,8 @@ class CachedFunction:
 
         @functools.wraps(function)
         def cached(*args: Any, **kwargs: Any) -> Any:
-            run = observed = key = found = answer = entry = None
-            with guard("key"):
-                run = _run_of(cached)
-                observed = self._observed(run)
-                key = self._key(run, args, kwargs)
+            found = answer = entry = None
+            run, observed, key = self._asked(cached, args, kwargs)
             with guard("get"):
                 if key is not None:
                     found = store.get(key, observed)
@@ -65,11 +62,8 @@ class CachedFunction:
 
         @functools.wraps(function)
         async def cached(*args: Any, **kwargs: Any) -> Any:
-            run = observed = key = found = answer = entry = None
-            with guard("key"):
-                run = _run_of(cached)
-                observed = self._observed(run)
-                key = self._key(run, args, kwargs)
+            found = answer = entry = None
+            run, observed, key = self._asked(cached, args, kwargs)
             with guard("get"):
                 if key is not None:
                     found = store.get(key, observed)
@@ -89,12 +83,18 @@ class CachedFunction:
 
         return cached
 
-    def _observed(self, run: EntryFunctionCall | None) -> ObservedStore | None:
-        observed = None
-        if run is not None:
-            with run.guard("store"):
-                observed = run.observed(self._store.cache)
-        return observed
+    def _asked(
+        self, wrapper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[EntryFunctionCall | None, ObservedStore | None, str | None]:
+        """The run and the use of the store, as far as they are observed; and the key, if there is one."""
+        run = observed = key = None
+        with self._guard("key"):
+            run = _run_of(wrapper)
+            if run is not None:
+                with run.guard("store"):
+                    observed = run.observed(self._store.cache)
+            key = self._key(run, args, kwargs)
+        return run, observed, key
 
     def _key(
         self, run: EntryFunctionCall | None, args: tuple[Any, ...], kwargs: dict[str, Any]
