@@ -65,7 +65,7 @@ AROUND_FORKS = tuple(
     f"observe.function_cache.CachedFunction.{name}" for name in ("pause", "resume", "end")
 )
 TRUSTED = (
-    *("observe.store_methods.StoreMethods.get", "observe.store_methods._awaited"),
+    *(f"observe.store_methods.{name}" for name in ("StoreMethods.get", "operate", "_awaited")),
     *("observe.function_cache._Entry.__init__", "observe.function_cache.CachedFunction.__del__"),
 )
 """What the host's own calls of a store pass through, what keeps its answers, and a guard in a finalizer."""

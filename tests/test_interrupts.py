@@ -17,6 +17,7 @@ from support.ways import make_client
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.guard import Guard
+from llm_cache_otel.observe.spending import current_spending
 from llm_cache_otel.observe.step import current_call
 
 
@@ -100,3 +101,27 @@ def test_an_interrupt_leaves_nothing_behind(
         recording.clear()
     assert interrupted > 50
     client.client.close()
+
+
+def test_an_interrupt_in_a_function_leaves_nothing_behind(recording: Recording) -> None:
+    """At the entry of each function of ours that a run of it passes through."""
+    observed = instrument(functools.cache(lambda number: number), **recording.providers)
+    interrupted, struck, number = 0, True, 0
+    while struck:
+        number += 1
+        interrupt = InterruptAt(number)
+        sys.setprofile(interrupt)
+        try:
+            observed(number)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.setprofile(None)
+        struck = interrupt.struck
+        assert current_spending.get() is None, interrupt.where
+        recording.clear()
+        observed(-number)
+        assert recording.sums("llm_cache.requests", "llm_cache.outcome") == {"miss": 1}, (
+            interrupt.where
+        )
+    assert interrupted > 20

@@ -38,8 +38,9 @@ class CachedFunction:
 
         @functools.wraps(function)
         def cached(*args: Any, **kwargs: Any) -> Any:
-            found = answer = entry = None
-            run, observed, key = self._asked(cached, args, kwargs)
+            run = observed = key = found = answer = entry = None
+            with guard("key"):
+                run, observed, key = self._asked(cached, args, kwargs)
             with guard("get"):
                 if key is not None:
                     found = store.get(key, observed)
@@ -62,8 +63,9 @@ class CachedFunction:
 
         @functools.wraps(function)
         async def cached(*args: Any, **kwargs: Any) -> Any:
-            found = answer = entry = None
-            run, observed, key = self._asked(cached, args, kwargs)
+            run = observed = key = found = answer = entry = None
+            with guard("key"):
+                run, observed, key = self._asked(cached, args, kwargs)
             with guard("get"):
                 if key is not None:
                     found = store.get(key, observed)
@@ -87,14 +89,11 @@ class CachedFunction:
         self, wrapper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[EntryFunctionCall | None, ObservedStore | None, str | None]:
         """The run and the use of the store, as far as they are observed; and the key, if there is one."""
-        run = observed = key = None
-        with self._guard("key"):
-            run = _run_of(wrapper)
-            if run is not None:
-                with run.guard("store"):
-                    observed = run.observed(self._store.cache)
-            key = self._key(run, args, kwargs)
-        return run, observed, key
+        run, observed = _run_of(wrapper), None
+        if run is not None:
+            with run.guard("store"):
+                observed = run.observed(self._store.cache)
+        return run, observed, self._key(run, args, kwargs)
 
     def _key(
         self, run: EntryFunctionCall | None, args: tuple[Any, ...], kwargs: dict[str, Any]

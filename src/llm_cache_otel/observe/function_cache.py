@@ -210,10 +210,14 @@ def _entry_maker(cached: CachedFunction) -> Callable[..., _Entry]:
         observing = Observing(
             watch.reporter.guard, "function", lambda: Run(cached, args, kwargs, began)
         )
-        with observing as seen:
-            value = function(*args, **kwargs)
-        seen.returned(value)
-        return _Entry(value, seen.step)
+        try:
+            with observing as seen:
+                value = function(*args, **kwargs)
+            seen.returned(value)
+            return _Entry(value, seen.step)
+        finally:
+            if observing.is_inside:  # an interrupt has struck
+                observing.leave()
 
     return make
 
