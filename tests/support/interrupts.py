@@ -18,7 +18,9 @@ class InterruptAt:
         self.where = "nowhere"
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        is_generator = frame.f_code.co_flags & inspect.CO_GENERATOR  # one that is dropped passes nothing on
+        is_generator = (
+            frame.f_code.co_flags & inspect.CO_GENERATOR
+        )  # one that is dropped passes nothing on
         if event == "call" and not is_generator and f"/src/{OURS}/" in frame.f_code.co_filename:
             self._left -= 1
             if self._left == 0:

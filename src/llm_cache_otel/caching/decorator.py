@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from llm_cache_otel.caching.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LONGEST = 3_155_760_000
+"""A hundred years, in seconds."""
 
 _CACHES = (
     "a diskcache.Cache, a redis.Redis (for async functions also a redis.asyncio.Redis), or a cache adapter "
@@ -107,10 +109,10 @@ def _kind(cache: object) -> str:
 def _check_ttl(ttl: object) -> None:
     if ttl is None:
         return
-    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < math.inf:
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl <= _LONGEST:
         raise ValueError(
-            "instructor_cache(ttl=...) must be a positive number of seconds, for example 3600, "
-            f"not {ttl!r:.40}; leave it out for entries that stay"
+            "instructor_cache(ttl=...) must be a positive number of seconds, for example 3600, and no more "
+            f"than {_LONGEST:,}; leave it out for entries that stay"
         )
 
 

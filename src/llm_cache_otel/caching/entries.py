@@ -6,15 +6,20 @@ So that a process that finds what another has stored knows what that spares.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from llm_cache_otel.caching.keys import name_of, parts_of
 from llm_cache_otel.facts import Charge, InferenceResponse, Origin
 
 M = TypeVar("M", bound=BaseModel)
 _MOST_CHARGES = 64
+_Time = Annotated[float, Field(ge=0, le=253_402_300_800, allow_inf_nan=False)]
+"""Seconds since the Unix epoch, to the year 10,000."""
+
+_Seconds = Annotated[float, Field(ge=0, le=31_557_600, allow_inf_nan=False)]
+"""That a run may have taken: a year at the most."""
 
 
 class _Charge(BaseModel):
@@ -25,8 +30,8 @@ class _Charge(BaseModel):
     answered_by: str | None = None
     usage: dict[str, JsonValue] | None = None
     service_tier: str | None = None
-    created: float | None = None
-    asked_at: float
+    created: _Time | None = None
+    asked_at: _Time
 
     def charge(self) -> Charge:
         response = InferenceResponse(
@@ -41,7 +46,7 @@ class _Charge(BaseModel):
 class _Origin(BaseModel):
     """What all of it took, `seconds` among it."""
 
-    seconds: float | None = None
+    seconds: _Seconds | None = None
     charges: list[_Charge] = []
     is_whole: bool = True
 

@@ -105,6 +105,8 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_object(value: Any) -> Any:
+    if isinstance(value, _CONTAINED) and not isinstance(value, Enum) and object.__getstate__(value):
+        raise TypeError("it is more than what it is derived from")
     if is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in dataclasses.fields(value))
         return [[name, _plain(getattr(value, name))] for name in names]
@@ -117,6 +119,8 @@ def _plain_object(value: Any) -> Any:
 def _items(value: Any) -> list[Any]:
     return [_plain(each) for each in value]
 
+
+_CONTAINED = (str, int, float, bytes, bytearray, list, tuple, dict, set, frozenset, deque)
 
 _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (Enum, lambda value: _plain(value.value)),

@@ -40,8 +40,8 @@ class Store:
 
 def _lifetime(methods: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """As `set` takes it."""
-    if methods is stores.ADAPTER:
-        return {"ttl": seconds}
+    if methods is stores.ADAPTER:  # which is declared to take whole seconds
+        return {"ttl": int(seconds) if seconds == int(seconds) else seconds}
     if methods is stores.REDIS:
         return {"px": max(1, round(seconds * 1000))}
     return {"expire": seconds}

@@ -64,7 +64,7 @@ def place_of(cache: Any) -> Hashable | None:
         return "disk", cache.directory
     pool = getattr(cache, "connection_pool", None)  # a cluster has none
     asked = getattr(pool, "connection_kwargs", None)
-    if not asked:
+    if not asked or not (asked.get("host") or asked.get("path")):  # a sentinel knows where it is
         return None
     return "redis", *(asked.get(name) for name in ("host", "port", "path", "db"))
 

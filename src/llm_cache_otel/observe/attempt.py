@@ -19,7 +19,7 @@ from llm_cache_otel.facts import (
     SpanRole,
 )
 from llm_cache_otel.observe import answers, sdk
-from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
 from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings
@@ -79,7 +79,7 @@ class Attempt:
         self._surroundings.leave()
 
     def failed(self, error: BaseException) -> None:
-        self._ended(error, dropped=isinstance(error, GeneratorExit))
+        self._ended(error, dropped=is_closing(error))
 
     def returned(self, response: Any) -> Any | None:
         guard = self._call.guard

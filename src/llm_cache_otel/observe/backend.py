@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 import wrapt
@@ -11,12 +11,12 @@ import wrapt
 from llm_cache_otel.facts import BackendFacts, Interval, Operation, Scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
-from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.step import Clock, Observing, Surroundings
 from llm_cache_otel.observe.stores import ADAPTER, Asked
 
-Done = Callable[[BackendFacts, Any], None]
-"""Takes what came of it, and the entry that was found or stored."""
+Done = Callable[[BackendFacts, Any, bool], None]
+"""Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
 
 Listener = Callable[[object, Any, Any, BackendFacts], bool]
 """Takes an observed store, a key, an entry found or stored, and what came of asking for it; whether it takes
@@ -50,7 +50,6 @@ class BackendStep:
         open_scope: Callable[[int], Scope] | None = None,
     ) -> None:
         self._operation = operation
-        self._cache = cache
         self._backend = backend
         self._name = name
         self._clock = clock
@@ -59,23 +58,19 @@ class BackendStep:
         self._entry_size: int | None = None
         if operation is Operation.SET:
             self._entry_size = entry_size(asked.value)
-        self._token: Token[tuple[object, ...]] | None = None
         self._start_ns = clock.now()
         self._end_ns = self._start_ns
         self._scope = None if open_scope is None else open_scope(self._start_ns)
-        self._surroundings = Surroundings(None, self._scope)
+        busy = (*_busy.get(), cache)
+        self._surroundings = Surroundings(None, self._scope, current={_busy: busy})
 
     def enter(self) -> None:
-        self._token = _busy.set((*_busy.get(), self._cache))
         self._surroundings.enter()
         self._start_ns = self._clock.now()
 
     def leave(self) -> None:
         self._end_ns = self._clock.now()
         self._surroundings.leave()
-        if self._token is not None:
-            _busy.reset(self._token)
-            self._token = None
 
     def failed(self, error: BaseException) -> None:
         if self._asked.or_raises and isinstance(error, KeyError):
@@ -105,6 +100,7 @@ class BackendStep:
                 scope=self._scope,
             ),
             entry,
+            is_closing(error),
         )
 
 
@@ -132,6 +128,11 @@ def _observed(
 ) -> Any:
     asked = ADAPTER[operation].asked
     make = lambda: tap._self_step(operation, tap.__wrapped__, asked(args, kwargs))
-    with Observing(tap._self_guard, f"cache {operation}", make) as seen:
-        value = method(*args, **kwargs)
-    return seen.returned(value)
+    observing = Observing(tap._self_guard, f"cache {operation}", make)
+    try:
+        with observing as seen:
+            value = method(*args, **kwargs)
+        return seen.returned(value)
+    finally:
+        if observing.is_inside:  # an interrupt has struck
+            observing.leave()

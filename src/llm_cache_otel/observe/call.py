@@ -22,7 +22,7 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
 from llm_cache_otel.observe.backend import current_listener
-from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
@@ -159,7 +159,7 @@ class Call:
         self._surroundings.leave()
 
     def failed(self, error: BaseException) -> None:
-        self._finish(error, dropped=isinstance(error, GeneratorExit))
+        self._finish(error, dropped=is_closing(error))
 
     def returned(self, result: Any) -> Any | None:
         if is_generator(result):

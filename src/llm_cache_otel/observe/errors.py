@@ -12,6 +12,18 @@ _WRAPPERS = (InstructorRetryException, RetryError)
 _DEEPEST = 8
 
 
+def is_closing(error: BaseException | None) -> bool:
+    """Whether a coroutine or a generator is closed, perhaps by a finalizer.
+
+    What is closed may make an error of its own of that, as redis-py does where its loop is gone.
+    """
+    for _ in range(_DEEPEST):
+        if error is None or isinstance(error, GeneratorExit):
+            break
+        error = error.__context__
+    return isinstance(error, GeneratorExit)
+
+
 def error_type(error: BaseException) -> str:
     """The class of `error`, qualified unless it is a builtin.
 

@@ -199,12 +199,14 @@ def _size_of(cached: Any) -> tuple[int, int | None]:
     return CachedFunction.size(cached)
 
 
-def _entry_maker(cached: CachedFunction) -> Callable[..., _Entry]:
+def _entry_maker(known: CachedFunction) -> Callable[..., _Entry]:
     """What the interpreter's cache is in front of."""
-    function, watch = cached.function, cached.watch
+    function, watch = known.function, known.watch
+    reference = weakref.ref(known)  # no cycle: a function that nobody has is freed at once
 
     def make(*args: Any, **kwargs: Any) -> _Entry:
-        if not watch.on or watch.reporter.is_suppressed():
+        cached = reference()
+        if cached is None or not watch.on or watch.reporter.is_suppressed():
             return _Entry(function(*args, **kwargs))
         began = sys._getframe(1).f_locals.get("start") or perf_counter_ns()  # the caller's, below
         observing = Observing(

@@ -24,7 +24,7 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import response_model
 from llm_cache_otel.observe.call import Watch
-from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.function_request import function_request
 from llm_cache_otel.observe.ports import CacheHistory
 from llm_cache_otel.observe.spending import Spending, current_spending
@@ -182,5 +182,5 @@ class FunctionCall:
                 entry=self.entry,
                 scope=self.scope,
             ),
-            dropped=isinstance(error, GeneratorExit),
+            dropped=is_closing(error),
         )

@@ -50,7 +50,7 @@ class _CacheStep:
             done=self._backend_done,
         )
 
-    def _backend_done(self, facts: BackendFacts, entry: Any) -> None:
+    def _backend_done(self, facts: BackendFacts, entry: Any, dropped: bool) -> None:  # noqa: FBT001
         self._backend = facts
 
     def enter(self) -> None:

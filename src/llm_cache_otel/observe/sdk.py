@@ -5,6 +5,7 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -147,7 +148,9 @@ def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
         value = request.get(parameter)
         if value is None and config is not None:
             value = read(config, parameter)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if math.isfinite(value):
             found[name] = kind(value)
     if found.get("choice.count") == 1:
         del found["choice.count"]

@@ -164,9 +164,9 @@ class _Original:
             self.holder_of = lambda args: method.holder()
         elif type(function) is not FunctionType:
             # A wrapper of somebody else's, which may tell by how it is bound.
-            self.function = lambda holder, *args, **kwargs: function.__get__(holder, type(holder))(
-                *args, **kwargs
-            )
+            self.function = lambda holder, /, *args, **kwargs: function.__get__(
+                holder, type(holder)
+            )(*args, **kwargs)
 
 
 def _asking(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:
@@ -187,12 +187,16 @@ def _asking(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:
             return function(*args, **kwargs)
         call, attempt = start(watch, args, kwargs)
         try:
-            with call, attempt:
-                args, kwargs = _tapped(sdk, attempt, args, kwargs)
-                answer = function(*args, **kwargs)
+            with call:
+                try:
+                    with attempt:
+                        args, kwargs = _tapped(sdk, attempt, args, kwargs)
+                        answer = function(*args, **kwargs)
+                finally:
+                    _left(attempt)
             return call.returned(attempt.returned(answer))
         finally:
-            _left(attempt, call)
+            _left(call)
 
     async def ask_async(*args: Any, **kwargs: Any) -> Any:
         watch = watch_of(args)
@@ -200,12 +204,16 @@ def _asking(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:
             return await function(*args, **kwargs)
         call, attempt = start(watch, args, kwargs)
         try:
-            with call, attempt:
-                args, kwargs = _tapped(sdk, attempt, args, kwargs)
-                answer = await function(*args, **kwargs)
+            with call:
+                try:
+                    with attempt:
+                        args, kwargs = _tapped(sdk, attempt, args, kwargs)
+                        answer = await function(*args, **kwargs)
+                finally:
+                    _left(attempt)
             return call.returned(attempt.returned(answer))
         finally:
-            _left(attempt, call)
+            _left(call)
 
     return ask_async if original.is_async else ask
 
@@ -239,11 +247,10 @@ def _tapped(sdk: Sdk, attempt: Observing, args: Args, kwargs: Kwargs) -> tuple[A
     return args, kwargs
 
 
-def _left(*observed: Observing) -> None:
+def _left(observed: Observing) -> None:
     """Which an interrupt may have prevented."""
-    for each in observed:
-        if each.is_inside:
-            each.leave()
+    if observed.is_inside:
+        observed.leave()
 
 
 def _copying(clients: SdkClients, sdk: Sdk, original: _Original) -> Function:

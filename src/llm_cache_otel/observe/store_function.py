@@ -28,6 +28,8 @@ from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.function_call import FunctionCall, FunctionTarget, function_target
 from llm_cache_otel.observe.step import Observing
 
+_MOST_MISSED = 64
+
 
 class StoreFunctionCall(FunctionCall):
     """One run of the function, with its decorator."""
@@ -41,6 +43,8 @@ class StoreFunctionCall(FunctionCall):
         self._got: BackendFacts | None = None
         self._set: BackendFacts | None = None
         self._is_over = False
+        self._missed: set[str] = set()
+        self._has_run = False
         super().__init__(target, args, kwargs)
 
     def current(self) -> dict[Any, object]:
@@ -51,6 +55,8 @@ class StoreFunctionCall(FunctionCall):
         is_get = facts.operation is Operation.GET
         if self._is_over:
             return False  # a task that the function has left behind asks
+        if is_get and facts.hit is False and len(self._missed) < _MOST_MISSED:
+            self._missed.add(_text_of(key))
         if is_get and self._got is None and not self.spending.is_any:
             self._looked_up(store, _text_of(key), facts)
             self._found = _print_of(entry)
@@ -61,6 +67,8 @@ class StoreFunctionCall(FunctionCall):
             self._found = stored
             self._stored(facts)
         else:
+            # What it asked for first was not its answer, but perhaps whether it should cache at all.
+            self._has_run |= not is_get and _text_of(key) in self._missed
             return False
         place = adapter.place_of(store)
         self.entry = id(store) if place is None else place, self._key, self._found
@@ -99,7 +107,7 @@ class StoreFunctionCall(FunctionCall):
         if got is None:
             return None
         failure = got.error_type
-        was_asked = self.spending.is_any or self._set is not None
+        was_asked = self.spending.is_any or self._set is not None or self._has_run
         if got.hit and isinstance(error, ValidationError) and not was_asked:
             failure = error_type(error)  # what was found is no answer any more
         hit = bool(got.hit) and failure is None and not was_asked

@@ -74,7 +74,7 @@ class StoreMethods:
 
         # A plain function, for bound methods of it can be pickled and copied as before.
         @functools.wraps(original)
-        def watched(store: Any, *args: Any, **kwargs: Any) -> Any:
+        def watched(store: Any, /, *args: Any, **kwargs: Any) -> Any:
             observed = self.get(store)
             if observed is None or is_busy(store):
                 return original(store, *args, **kwargs)
@@ -151,9 +151,9 @@ def _step(
     def open_scope(start_ns: int) -> Scope:
         return observed.reporter.open(Opening(_ROLES[method.operation], start_ns))
 
-    def done(facts: BackendFacts, entry: Any) -> None:
+    def done(facts: BackendFacts, entry: Any, dropped: bool) -> None:  # noqa: FBT001  a Done
         if listener is None or not listener(store, asked.key, entry, facts):
-            observed.reporter.finished(facts)
+            observed.reporter.finished(facts, dropped=dropped)
 
     return BackendStep(
         method.operation,
