@@ -43,7 +43,7 @@ SHARED = {
     *("observe.call.Call.__init__", "observe.call.Call.enter", "observe.call.Call._finish"),
     *("observe.attempt.Attempt.__init__", "observe.attempt.Attempt.enter"),
     *("observe.attempt.Attempt.returned", "observe.stream.watch_in_place"),
-    "reporter.Reporter.is_suppressed",
+    "emit.company.is_suppressed",
 }
 """What calls of Instructor's go through too, and is broken there as well: test_host_safety.py."""
 
