@@ -13,7 +13,6 @@ from typing import Any
 
 import diskcache
 import instructor
-import redis
 from offline import openai_or_simulated
 from pydantic import BaseModel
 
@@ -27,7 +26,11 @@ class User(BaseModel):
 
 def store() -> Any:
     url = os.environ.get("REDIS_URL")
-    return redis.Redis.from_url(url, socket_timeout=0.5) if url else diskcache.Cache(".llm-cache")
+    if not url:
+        return diskcache.Cache(".llm-cache")
+    import redis
+
+    return redis.Redis.from_url(url, socket_timeout=0.5)
 
 
 def main() -> None:

@@ -102,3 +102,15 @@ def test_a_function_that_has_no_signature(recording: Recording) -> None:
     observed = instrument(functools.lru_cache(maxsize=4)(max), **recording.providers)
     assert [observed(1, 2), observed(1, 2)] == [2, 2]
     assert requests(recording) == {"miss": 1, "hit": 1}
+
+
+def test_it_is_a_decorator_that_can_be_told_more(recording: Recording) -> None:
+    @instrument(name="squares", **recording.providers)
+    @functools.cache
+    def square(number: int) -> int:
+        return number * number
+
+    assert [square(3), square(3)] == [9, 9]
+    assert recording.sums("llm_cache.requests", "llm_cache.name") == {"squares": 2}
+    with pytest.raises(ValueError, match="must not be empty"):
+        instrument(name=" ")

@@ -9,7 +9,7 @@ from support.functions import asking, sums
 from support.recording import Recording
 from support.ways import make_client
 
-from llm_cache_otel import instrument
+from llm_cache_otel import Rates, Settings, instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 
 MICRO_DOLLAR = 1e-6
@@ -93,3 +93,16 @@ def test_a_function_that_calls_another_pays_for_both(recording: Recording) -> No
         outer("one?")
         assert sums(recording)["response llm_cache.saved.cost"] == pytest.approx(spent)
         client.client.close()
+
+
+def test_hits_are_priced_as_the_client_is_that_was_asked(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    dear = Settings(prices={"gpt-4.1-mini": Rates(input="10", output="100")})
+    client = instrument(make_client(provider), settings=dear, **recording.providers)
+    observed = instrument(functools.cache(asking(client)), **recording.providers)
+    observed("one?"), observed("one?")
+    client.client.close()
+    found = sums(recording)
+    assert found["response llm_cache.saved.cost"] == pytest.approx(found["llm_cache.spent.cost"])
+    assert found["llm_cache.spent.cost"] > 0.0005

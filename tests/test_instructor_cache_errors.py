@@ -38,7 +38,13 @@ WRONG_CACHES: dict[str, tuple[Any, str]] = {
         answer,
         f"@instructor_cache needs the cache to use: @instructor_cache(cache), where cache is {CACHES}",
     ),
-    "None": (None, f"instructor_cache(cache=...) must be {CACHES}, not NoneType"),
+    "None": (
+        None,
+        (
+            "@instructor_cache needs the cache to use: @instructor_cache(cache), where cache is "
+            f"{CACHES}"
+        ),
+    ),
     "a dict": ({}, f"instructor_cache(cache=...) must be {CACHES}, not dict"),
     "a path": (".cache", f"instructor_cache(cache=...) must be {CACHES}, not str"),
     "a class": (

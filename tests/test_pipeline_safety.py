@@ -22,6 +22,7 @@ from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit.pipeline import ending, private
 from llm_cache_otel.later import later
+from llm_cache_otel.reporters import Reporters
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 
@@ -102,7 +103,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, module_receiver: OtlpReceiver) -> Ite
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", module_receiver.grpc_endpoint)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
     door = sys.modules["llm_cache_otel.instrument"]
-    monkeypatch.setattr(door, "_reporters", door._Reporters())
+    monkeypatch.setattr(door, "reporters", Reporters())
     monkeypatch.setattr(private, "_providers", private.PrivateProviders())
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(metrics._internal, "_METER_PROVIDER", None)

@@ -31,6 +31,7 @@ from support.ways import make_client
 
 from llm_cache_otel import instrument, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.emit.spans import Spans
 
 
 @pytest.fixture(scope="module")
@@ -384,3 +385,25 @@ def test_what_is_pickled_is_its_name(recording: Recording, monkeypatch: Any) -> 
     observed = instrument(at_home, **recording.providers)
     monkeypatch.setitem(globals(), "at_home", observed)
     assert pickle.loads(pickle.dumps(observed)) is observed
+
+
+def test_what_observing_takes_is_no_part_of_a_keys_time(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Spans.open
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.2)
+        return started(*args)
+
+    cache = instrument(diskcache.Cache(tmp_path), **recording.providers)
+    observed = instrument(stored_in(cache)(as_user), **recording.providers)
+    monkeypatch.setattr(Spans, "open", slow)
+    observed("ada")
+    cache.close()
+    (create,) = [span for span in recording.spans() if span.name.startswith("create")]
+    assert 0 < create.attributes["llm_cache.key.duration"] < 0.2
+
+
+def as_user(text: str) -> User:
+    return User(name=text, age=1)

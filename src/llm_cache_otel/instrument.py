@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -12,8 +13,7 @@ from opentelemetry.trace import TracerProvider
 from llm_cache_otel import forks
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit.log import logger, warn_once
-from llm_cache_otel.emit.signals import flush_routes
-from llm_cache_otel.reporter import Reporter
+from llm_cache_otel.reporters import reporters
 from llm_cache_otel.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ _ACCEPTED = (
 )
 
 
+_NOTHING: Any = object()
+
+
+@overload
 def instrument(
     target: T,
     *,
@@ -41,12 +45,33 @@ def instrument(
     meter_provider: MeterProvider | None = None,
     name: str | None = None,
     settings: Settings | None = None,
-) -> T:
+) -> T: ...
+
+
+@overload
+def instrument(
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    name: str | None = None,
+    settings: Settings | None = None,
+) -> Callable[[T], T]: ...
+
+
+def instrument(
+    target: Any = _NOTHING,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    name: str | None = None,
+    settings: Settings | None = None,
+) -> Any:
     """Observe every call of a client or of a function that is cached, or every use of a store.
 
     Returns `target` itself, but of a function one that takes its place. Twice is the same as once;
     `uninstrument` undoes it. What the target returns, raises, caches and under which keys stays exactly as
-    it was, but that a function behind `functools.cache` starts with an empty cache.
+    it was, but that a function behind `functools.cache` starts with an empty cache. Without a target it
+    is a decorator: `@instrument(name="extraction")`.
 
     Args:
         target: an Instructor client, sync or async; a client of a provider's SDK (`OpenAI`, `AzureOpenAI`,
@@ -68,6 +93,14 @@ def instrument(
     """
     check_arguments(tracer_provider, meter_provider, settings)
     check_name("instrument", name)
+    if target is _NOTHING:
+        return functools.partial(
+            instrument,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            name=name,
+            settings=settings,
+        )
     with _lock:
         door = _door_for("instrument", target)
         obstacle = door.obstacle()
@@ -97,7 +130,7 @@ def observe_decorated(function: T, name: str | None) -> T:
 
     with _lock:
         try:
-            reporter = _reporters.get(
+            reporter = reporters.get(
                 _of_all.get("tracer_provider"),
                 _of_all.get("meter_provider"),
                 _of_all.get("settings") or Settings(),
@@ -139,7 +172,7 @@ def instrument_all(
         )
         try:
             every_client.open(
-                _reporters.get(tracer_provider, meter_provider, settings or Settings())
+                reporters.get(tracer_provider, meter_provider, settings or Settings())
             )
         except Exception as error:
             _warn_of_failure(error)
@@ -167,7 +200,7 @@ def flush(timeout: float = 5.0) -> bool:
     number: object = timeout
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
-    return _reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
+    return reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
 
 
 def check_arguments(tracer_provider: object, meter_provider: object, settings: object) -> None:
@@ -230,7 +263,7 @@ def _open(
     settings: Settings | None,
 ) -> T:
     try:
-        reporter = _reporters.get(tracer_provider, meter_provider, settings or Settings())
+        reporter = reporters.get(tracer_provider, meter_provider, settings or Settings())
         opened: T = door.open(reporter, name)
     except Exception as error:
         _warn_of_failure(error)
@@ -259,39 +292,3 @@ def _warn_of_missing() -> None:
             f"{__version__} does not find them. What can't be observed: "
             f"{', '.join(instructor_api.missing)}. Everything else is. A newer llm-cache-otel may know.",
         )
-
-
-class _Reporters:
-    """One reporter for each set of providers and settings, so that clients share what it knows."""
-
-    def __init__(self) -> None:
-        self._lock = forks.lock()
-        # Weak, for the clients hold theirs: providers that nobody uses any more are let go.
-        self._made: WeakValueDictionary[tuple[object, ...], Reporter] = WeakValueDictionary()
-
-    def get(
-        self,
-        tracer_provider: TracerProvider | None,
-        meter_provider: MeterProvider | None,
-        settings: Settings,
-    ) -> Reporter:
-        with self._lock:
-            key = (id(tracer_provider), id(meter_provider), settings)
-            reporter = self._made.get(key)
-            if reporter is None:
-                reporter = Reporter(tracer_provider, meter_provider, settings)
-                self._made[key] = reporter
-        reporter.route.prepare()
-        return reporter
-
-    def flush(self, timeout: float) -> bool:
-        with self._lock:
-            routes = [reporter.route for reporter in self._made.values()]
-        try:
-            return flush_routes(routes, timeout)
-        except Exception:
-            logger.debug("flush() failed", exc_info=True)
-            return False
-
-
-_reporters = _Reporters()

@@ -52,8 +52,10 @@ class Reporter:
         self._inventory = Inventory(self.guard)
         self.route = Route(tracer_provider, meter_provider, settings.exit_timeout, self._inventory)
         import_beforehand()
-        prices = Prices(settings.prices, settings.model_aliases, PriceTable(settings.price_table))
-        self._bills = Bills(prices, self._dropped_count)
+        self.prices = Prices(
+            settings.prices, settings.model_aliases, PriceTable(settings.price_table)
+        )
+        self._bills = Bills(self.prices, self._dropped_count)
         rules = PromptRules(settings.prompt_minimums, settings.prompt_retentions)
         self._prompt_caches = PromptCaches(rules, sent_prompts)
         self._patterns = Patterns()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llm_cache_otel.emit.company import InferenceSpans
-from llm_cache_otel.emit.log import logger
+from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.interpret.prices import PriceTable
 from llm_cache_otel.interpret.rates import Rates
 
@@ -239,5 +239,5 @@ def _resolve(
         try:
             return check(value)
         except ValueError as error:
-            logger.warning("%s %s; using the default.", variable, error)
+            warn_once((variable, value), f"{variable} {error}; using the default.")
     return default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from datetime import timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +27,7 @@ _CACHES = (
 
 
 def instructor_cache(
-    cache: Any, ttl: float | None = None, *, name: str | None = None
+    cache: Any = None, ttl: float | timedelta | None = None, *, name: str | None = None
 ) -> Callable[[F], F]:
     """Cache what a function returns, a Pydantic model that an LLM was asked for; and observe it.
 
@@ -51,7 +52,7 @@ def instructor_cache(
         cache: a `diskcache.Cache`, a `redis.Redis`, or an adapter (`instructor.cache.BaseCache`), which
             several functions can share. An async function should have a `redis.asyncio.Redis`: while
             any other is asked, the event loop waits.
-        ttl: seconds after which an entry is no longer to be found. `AutoCache` ignores it.
+        ttl: seconds, or a `timedelta`, after which an entry is no longer to be found. `AutoCache` ignores it.
         name: a label of your own for `llm_cache.name`.
 
     Raises:
@@ -59,12 +60,12 @@ def instructor_cache(
             declared to return a Pydantic model. The message says what is wrong, and the mend.
         ValueError: `ttl` is not a positive number, `name` is empty, or the model has no JSON schema.
     """
-    if inspect.isroutine(cache):
+    if cache is None or inspect.isroutine(cache):
         raise TypeError(
             "@instructor_cache needs the cache to use: @instructor_cache(cache), where cache is "
             + _CACHES
         )
-    _check_ttl(ttl)
+    ttl = _checked_ttl(ttl)
     check_name("instructor_cache", name)
     # Only now: Instructor is costly to import, and only who has cached functions need pay for it here.
     from llm_cache_otel.caching.cached_function import CachedFunction
@@ -106,14 +107,17 @@ def _kind(cache: object) -> str:
     return f"{type(cache).__module__}.{type(cache).__qualname__}".removeprefix("builtins.")
 
 
-def _check_ttl(ttl: object) -> None:
+def _checked_ttl(ttl: object) -> float | None:
+    if isinstance(ttl, timedelta):
+        ttl = ttl.total_seconds()
     if ttl is None:
-        return
+        return None
     if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl <= _LONGEST:
         raise ValueError(
             "instructor_cache(ttl=...) must be a positive number of seconds, for example 3600, and no more "
             f"than {_LONGEST:,}; leave it out for entries that stay"
         )
+    return ttl
 
 
 def _checked_model(function: Any, store: Store) -> type[BaseModel]:

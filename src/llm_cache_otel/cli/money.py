@@ -12,7 +12,7 @@ from llm_cache_otel.emit import names
 
 _UNPRICED = {
     "unknown_model": "no price is known of their model or service tier",
-    "no_usage": "their provider reported no tokens",
+    "no_usage": "no tokens reported, or hits of what was not observed here",
 }
 
 

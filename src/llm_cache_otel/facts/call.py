@@ -160,7 +160,8 @@ class BackendFacts:
     """One `get` or `set` of a cache adapter.
 
     `hit` is whether a `get` returned something, `entry_size` is in bytes, `ttl` in seconds. `scope`
-    is set where the adapter was observed by itself, outside an observed call.
+    is set where the adapter was observed by itself, outside an observed call; `asked_ns` is when it was
+    asked, before anything was done to observe that.
     """
 
     operation: Operation
@@ -171,6 +172,7 @@ class BackendFacts:
     entry_size: int | None = None
     ttl: float | None = None
     error_type: str | None = None
+    asked_ns: int | None = None
     scope: Scope | None = None
 
 

@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A provider's answer that has its price. `seconds` since the Unix epoch is when it was asked for."""
+    """A provider's answer that has its price. `seconds` since the Unix epoch is when it was asked for.
+
+    `prices` are those of whoever observes the client that was asked; opaque to everybody else.
+    """
 
     provider: str | None
     model: str | None
     response: InferenceResponse
     seconds: float
+    prices: object = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

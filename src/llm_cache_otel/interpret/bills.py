@@ -10,6 +10,7 @@ from llm_cache_otel.facts import (
     AttemptFacts,
     Bill,
     CallFacts,
+    Charge,
     Cost,
     FunctionHits,
     InferenceResponse,
@@ -79,7 +80,7 @@ class Bills:
         bill = self._of_origins.get(origin)
         if bill is None:
             charges = (
-                self._bill(each.provider, each.model, each.response, each.seconds)
+                self._bill(each.provider, each.model, each.response, each.seconds, _prices_of(each))
                 for each in origin.charges
             )
             bill = self._of_origins[origin] = replace(total(charges), is_least=not origin.is_whole)
@@ -143,17 +144,23 @@ class Bills:
         return replace(bill, is_least=is_least)
 
     def _bill(
-        self, provider: str | None, model: str | None, response: InferenceResponse, seconds: float
+        self,
+        provider: str | None,
+        model: str | None,
+        response: InferenceResponse,
+        seconds: float,
+        prices: Prices | None = None,
     ) -> Bill:
+        prices = prices or self._prices
         reading = usage_of(response.reported)
         for name in reading.dropped:
             self._on_dropped(name)
         usage = reading.usage
-        if self._prices.are_off:
+        if prices.are_off:
             return Bill(usage)
         if usage is None:
             return Bill(unpriced=Unpriced.NO_USAGE)
-        cost = self._prices.cost_of(inference_of(provider, model, response, usage, seconds))
+        cost = prices.cost_of(inference_of(provider, model, response, usage, seconds))
         if isinstance(cost, Unpriced):
             return Bill(usage, unpriced=cost)
         return Bill(usage, cost)
@@ -171,6 +178,11 @@ def total(bills: Iterable[Bill | None]) -> Bill:
         cost=sum(costs[1:], costs[0]) if all_priced else None,
         unpriced=next((bill.unpriced for bill in billed if bill.unpriced is not None), None),
     )
+
+
+def _prices_of(charge: Charge) -> Prices | None:
+    """Those of the client that was asked; `None` where it was another process's."""
+    return charge.prices if isinstance(charge.prices, Prices) else None
 
 
 def _digest(call: CallFacts) -> str | None:

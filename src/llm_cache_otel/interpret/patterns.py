@@ -162,7 +162,7 @@ def _of_setup(call: CallFacts) -> Iterator[Advice]:
     if call.ttl is not None and call.honours_ttl is False:
         yield Advice(
             ("ttl", call.name, call.backend),
-            f"cache_ttl does nothing: this {_cache(call)} ignores it. "
+            f"{'ttl' if call.function else 'cache_ttl'} does nothing: this {_cache(call)} ignores it. "
             "Use a DiskCache, or an adapter that passes ttl on to its backend.",
         )
 
@@ -190,7 +190,8 @@ def _no_store(function: str) -> Advice:
     return Advice(
         ("no store", function),
         f"{function}() asked no store that is observed, so that nothing is known of its cache. Hand the "
-        "store that keeps its answers (diskcache.Cache, redis.Redis) to llm_cache_otel.instrument() too.",
+        "store that keeps its answers (diskcache.Cache, redis.Redis) to llm_cache_otel.instrument() too; or "
+        "put @instrument above the decorator that caches, if it stands below.",
     )
 
 

@@ -49,6 +49,7 @@ class BackendStep:
         done: Done,
         open_scope: Callable[[int], Scope] | None = None,
     ) -> None:
+        self._asked_ns = clock.now()
         self._operation = operation
         self._backend = backend
         self._name = name
@@ -97,6 +98,7 @@ class BackendStep:
                 entry_size=self._entry_size,
                 ttl=self._asked.ttl,
                 error_type=None if error is None else error_type(error),
+                asked_ns=self._asked_ns,
                 scope=self._scope,
             ),
             entry,

@@ -246,7 +246,7 @@ class Call:
         self.attempts = []  # no cycle: a finished call is freed at once
         if self._spending is not None:
             with self.guard("spending"):
-                self._spending.add(attempts)
+                self._spending.add(attempts, self.reporter.prices)
         self.reporter.finished(
             CallFacts(
                 interval=Interval(self._start_ns, end_ns),

@@ -110,6 +110,7 @@ class FunctionCall:
         self.origin: Origin | None = None
         self.answer = AnswerKind.MODEL
         self.entry: Hashable = None
+        self.entered_ns = self._start_ns
         self._arguments = args, kwargs
         self.scope = self.reporter.open(
             Opening(
@@ -127,6 +128,7 @@ class FunctionCall:
 
     def enter(self) -> None:
         self._surroundings.enter()
+        self.entered_ns = self.clock.now()
 
     def leave(self) -> None:
         self._surroundings.leave()

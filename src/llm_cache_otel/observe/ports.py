@@ -60,6 +60,11 @@ class Reporter(Protocol):
     guard: Guard
 
     @property
+    def prices(self) -> object:
+        """What its clients' answers cost; opaque."""
+        ...
+
+    @property
     def tells_hits_apart(self) -> bool:
         """Whether each hit of a function's cache in memory is to be told as a call of its own."""
         ...

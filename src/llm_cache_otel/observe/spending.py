@@ -23,9 +23,9 @@ class Spending:
         self._is_observed = False
         self._is_whole = True
 
-    def add(self, attempts: Iterable[AttemptFacts]) -> None:
-        """What one observed call took, perhaps nothing."""
-        charges = [_charge(each) for each in attempts if _is_answered(each)]
+    def add(self, attempts: Iterable[AttemptFacts], prices: object = None) -> None:
+        """What one observed call took, perhaps nothing; by whose `prices`."""
+        charges = [_charge(each, prices) for each in attempts if _is_answered(each)]
         spending: Spending | None = self
         while spending is not None:
             spending._is_observed = True
@@ -48,10 +48,10 @@ def _is_answered(attempt: AttemptFacts) -> bool:
     return attempt.error_type is None or attempt.response != InferenceResponse()
 
 
-def _charge(attempt: AttemptFacts) -> Charge:
+def _charge(attempt: AttemptFacts, prices: object) -> Charge:
     request = attempt.request
     seconds = attempt.interval.start_ns / 1e9
-    return Charge(request.provider, request.model, attempt.response, seconds)
+    return Charge(request.provider, request.model, attempt.response, seconds, prices)
 
 
 current_spending: ContextVar[Spending | None] = ContextVar("llm_cache_otel_spending", default=None)

@@ -78,7 +78,7 @@ class StoreFunctionCall(FunctionCall):
         self._asked, self._key, self._got = store, key, got
         self.backend = got.backend
         self.key = KeyFacts(
-            Interval(self._start_ns, max(self._start_ns, got.interval.start_ns)),
+            Interval(self.entered_ns, max(self.entered_ns, got.asked_ns or 0)),
             self.reporter.digest(key),
         )
         if got.error_type is not None:
