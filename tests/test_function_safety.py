@@ -39,7 +39,7 @@ WATCHED = (
     *("observe.backend.BackendStep.", "observe.instructor_api.default_model"),
     *("interpret.function_hits.", "interpret.stored_calls.StoredCalls.", "facts.origin."),
     *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin", "must_load_for")),
-    "interpret.bills.Bills._saved_by_function",
+    *("interpret.bills.Bills._saved_by_function", "interpret.bills._prices_of"),
     *("interpret.miss_reason.CacheHistory.used", "interpret.miss_reason.CacheHistory.cleared"),
     *("interpret.patterns.Patterns._of_function", "interpret.patterns._no_"),
     *("interpret.advice.stale_model", "emit.metrics.Metrics.record_function_hits"),

@@ -52,7 +52,7 @@ def test_every_reason_is_right(
         labels[right] += 1
         labels["named"] += bool(oracle.parts)
     clients.close()
-    assert labels.pop("named") > 30
+    assert labels.pop("named") >= 20
     misses = labels.total() - labels["hit"]
     explained = misses - sum(labels[reason] for reason in EXPLAINS_NOTHING)
     assert {"near_duplicate_prompt", "model_changed", "several_changed"} <= set(labels)
