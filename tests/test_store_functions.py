@@ -27,6 +27,7 @@ from support.functions import REASON, asking, requests, sums
 from support.models import User
 from support.recording import Recording
 from support.redis_server import redis_server
+from support.versions import namespace
 from support.ways import make_client
 
 from llm_cache_otel import instrument, uninstrument
@@ -252,7 +253,7 @@ def test_what_instructor_looks_up_is_not_the_functions(
     store: Any, provider: SimulatedProvider, recording: Recording
 ) -> None:
     client = instrument(
-        make_client(provider, cache=Adapter(store), cache_namespace="all"), **recording.providers
+        make_client(provider, cache=Adapter(store), **namespace("all")), **recording.providers
     )
     observed = instrument(asking(client), **recording.providers)
     for _ in range(2):
