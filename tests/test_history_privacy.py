@@ -81,7 +81,7 @@ def _request(number: int) -> dict[str, Any]:
     return request
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_after_10_000_requests_no_secret_is_kept_or_sent(
     provider: SimulatedProvider, recording: Recording, monkeypatch: Any
 ) -> None:
