@@ -45,7 +45,7 @@ def closed(kind: str, provider: SimulatedProvider, **kwargs: Any) -> Any:
         [],
         functools.partial(print),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 @pytest.mark.parametrize("door", [instrument, uninstrument])
 def test_anything_else_is_refused_with_what_is_accepted(door: Any, target: object) -> None:

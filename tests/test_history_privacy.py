@@ -104,7 +104,7 @@ def test_after_10_000_requests_no_secret_is_kept_or_sent(
     sdk.close()
     assert MARK not in emitted(recording)
     history = histories.of(cache, None, lambda: None)
-    assert len(history._requests._requests) > 500
+    assert len(history._requests._requests) > 100  # as many as have room
     assert len(sent_prompts._prefixes) > 1_000
     [ours] = made
     roots = (

@@ -97,15 +97,20 @@ def test_what_a_collection_drops_while_it_waits_for_a_store_waits_for_no_lock(
 
 
 def test_a_function_that_nobody_has_is_freed_at_once(recording: Recording) -> None:
+    def cached_functions() -> int:
+        return sum(type(each).__name__ == "CachedFunction" for each in gc.get_objects())
+
+    gc.collect()
     gc.disable()
     try:
+        others = cached_functions()
         observed = instrument(functools.cache(lambda number: [number]), **recording.providers)
         observed(1), observed(1)
+        assert cached_functions() == others + 1
         gone = weakref.ref(observed)
         del observed
         assert gone() is None
-        cached = [each for each in gc.get_objects() if type(each).__name__ == "CachedFunction"]
-        assert not cached
+        assert cached_functions() == others
     finally:
         gc.enable()
 

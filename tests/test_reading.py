@@ -161,7 +161,7 @@ def test_an_odd_response_says_nothing(odd: Any) -> None:
             None,
         ),
     ],
-    ids=str,
+    ids=["client", "request", "no number", "context", "arguments", "none"],
 )
 def test_the_part_that_is_no_json(arguments: dict[str, Any], part: str | None) -> None:
     assert unserializable_part(arguments) == part

@@ -16,31 +16,35 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 
 Report = Callable[[str, Exception], None]
+Passes = Callable[[Exception], bool]
 
 
 class Guard:
     """Makes guarded blocks: `with guard("cache lookup"): ...`.
 
     `report(where, error)` is told of every error swallowed; its own errors are swallowed in silence.
+    What `passes` holds of goes on.
     """
 
-    __slots__ = ("_report",)
+    __slots__ = ("_passes", "_report")
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, passes: Passes | None = None) -> None:
         self._report = report
+        self._passes = passes
 
     def __call__(self, where: str) -> Guarded:
-        return Guarded(where, self._report)
+        return Guarded(where, self._report, self._passes)
 
 
 class Guarded:
     """One guarded block."""
 
-    __slots__ = ("_report", "_where")
+    __slots__ = ("_passes", "_report", "_where")
 
-    def __init__(self, where: str, report: Report) -> None:
+    def __init__(self, where: str, report: Report, passes: Passes | None = None) -> None:
         self._where = where
         self._report = report
+        self._passes = passes
 
     def __enter__(self) -> None:
         return None
@@ -55,7 +59,9 @@ class Guarded:
             return False
         is_theirs = False
         with contextlib.suppress(Exception):
-            is_theirs = _is_a_signal_handlers(traceback)
+            is_theirs = _is_a_signal_handlers(traceback) or (
+                self._passes is not None and self._passes(error)
+            )
         if is_theirs:
             return False
         with contextlib.suppress(Exception):

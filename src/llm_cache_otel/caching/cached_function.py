@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from types import TracebackType
 from typing import Any
 
 from llm_cache_otel.caching.entries import Entries
 from llm_cache_otel.caching.keys import Keys
 from llm_cache_otel.caching.store import Store
 from llm_cache_otel.emit.log import warn_once
-from llm_cache_otel.guard import Guard, Guarded
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.entry_function import EntryFunctionCall, current_entry
 from llm_cache_otel.observe.errors import is_closing
 from llm_cache_otel.observe.store_methods import ObservedStore
-
-
-class _Tolerance(Guard):
-    """A guard that lets through what comes of closing a coroutine, for that must not go on."""
-
-    def __call__(self, where: str) -> Guarded:
-        return _Tolerated(where, self._report)
-
-
-class _Tolerated(Guarded):
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        return not is_closing(error) and super().__exit__(kind, error, traceback)
 
 
 class CachedFunction:
@@ -44,8 +26,9 @@ class CachedFunction:
         self._entries = entries
         self._store = store
         # Here a store's errors are the host's, and swallowed all the same: that is what was asked for. So
-        # are those of arguments and models, which are the host's as well.
-        self._guard = _Tolerance(self._failed)
+        # are those of arguments and models, which are the host's as well. What comes of closing a
+        # coroutine goes on, or the coroutine would.
+        self._guard = Guard(self._failed, passes=is_closing)
 
     def wrapper(self) -> Any:
         """The caching function, to be observed."""
