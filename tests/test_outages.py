@@ -8,8 +8,25 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ConsoleMetricExporter,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from support.books import creates_by_instance, outcomes
 from support.programs import PROTOCOLS, environment
 from support.scene import QUICK, Scene
@@ -27,6 +44,8 @@ from support.troubled import (
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit.pipeline.outages import Outages
+from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
+from llm_cache_otel.emit.pipeline.own_metrics import OwnMetricExporter
 
 TROUBLES: dict[str, Callable[[TroubledCollector], None]] = {
     "killed": TroubledCollector.kill,
@@ -160,6 +179,68 @@ def test_what_does_not_fit_into_the_queue_is_lost_and_no_more(
         last = [span for span in during if span.name.startswith("create")][-10:]
         assert [span.attributes["llm_cache.outcome"] for span in last] == ["hit"] * 10
         assert [name for name, level, _ in logged if level == "WARNING"] == ["llm_cache_otel"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_deltas_outlast_an_outage(protocol: str, provider: SimulatedProvider) -> None:
+    delta = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
+    with Scene(protocol, provider, **delta) as scene:
+        receiver = scene.collector.receiver
+        scene.call(2)
+        assert scene.puppet.flush(10)  # or what is answered by nobody would be sent, and count, again
+        assert scene.all_counted()
+        scene.collector.kill()
+        for _ in range(3):  # each in a collection of its own
+            scene.call(2)
+            assert not scene.puppet.flush(0.3)
+        assert not scene.all_counted()
+        scene.collector.revive()
+        assert receiver.wait_for(scene.all_counted, 20), outcomes(receiver)
+        scene.call(2)
+        assert scene.puppet.flush(10)
+        assert scene.all_counted(), outcomes(receiver)
+
+
+def collection(temporality: AggregationTemporality) -> MetricsData:
+    point = NumberDataPoint({}, 1, 2, 3)
+    data = Sum([point], temporality, is_monotonic=True)
+    scope = ScopeMetrics(InstrumentationScope("s"), [Metric("m", None, None, data)], "")
+    return MetricsData([ResourceMetrics(Resource({}), [scope], "")])
+
+
+def test_what_is_kept_of_metrics_is_bounded_and_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[MetricsData] = []
+
+    class Exporter(ConsoleMetricExporter):
+        _retryable_error_codes = frozenset({grpc.StatusCode.UNAVAILABLE})
+        works = False
+
+        def export(self, metrics_data: MetricsData, *_: object, **__: object) -> MetricExportResult:
+            if not self.works:
+                code = grpc.StatusCode.UNAVAILABLE
+                logging.getLogger(ConsoleMetricExporter.__module__).error("%s", code)
+                return MetricExportResult.FAILURE
+            sent.append(metrics_data)
+            return MetricExportResult.SUCCESS
+
+    caplog.set_level(logging.INFO, "llm_cache_otel")
+    exporter = Exporter()
+    own: Any = OwnMetricExporter(exporter, Outages())
+    deltas = [collection(AggregationTemporality.DELTA) for _ in range(125)]
+    for each in (*deltas, collection(AggregationTemporality.CUMULATIVE)):
+        assert own.export(each) is MetricExportResult.FAILURE
+    exporter.works = True
+    last = collection(AggregationTemporality.CUMULATIVE)
+    assert own.export(last) is MetricExportResult.SUCCESS
+    assert list(map(id, sent)) == list(map(id, [*deltas[5:], last]))
+    assert "5 collections of metrics were lost" in caplog.messages[-1]
+
+
+def test_a_try_that_comes_too_late_is_no_refusal() -> None:
+    """The exporter over HTTP gives up for good where its time is up as it would try again."""
+    exporter = OTLPSpanExporter(endpoint="http://127.0.0.1:9/v1/traces", timeout=1e-9)  # type: ignore[arg-type]
+    own: Any = OwnExporter(exporter, "traces", Outages())
+    assert own.deliver([]) == (SpanExportResult.FAILURE, True)
 
 
 AT_EXIT = """

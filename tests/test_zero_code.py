@@ -46,7 +46,9 @@ print([answer.age for answer in [*answers, *asyncio.run(ask_async())]])
 SEEN = {"miss": 2, "hit": 3}
 
 ALONE = ",".join(
-    sorted({point.name for point in entry_points(group="opentelemetry_instrumentor")} - {"llm_cache"})
+    sorted(
+        {point.name for point in entry_points(group="opentelemetry_instrumentor")} - {"llm_cache"}
+    )
 )
 """Other instrumentations that are installed here, told to stay away."""
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from llm_cache_otel import forks
@@ -23,7 +24,7 @@ class Outages:
         self._told: Signal | None = None
         self._overflowed = False
         self._told_late = False
-        self._lost = 0
+        self._lost: Counter[str] = Counter()
         self._heard: tuple[Signal, str] | None = None
         self._waiting: list[Callable[[], None]] = []
         self.failures = 0
@@ -67,9 +68,10 @@ class Outages:
                 self._recovered = time.monotonic()
             over = self._told is not None and not self._failing
             self._told = self._told if self._failing else None
-            lost, self._lost = self._lost, 0 if over else self._lost
+            lost, self._lost = self._lost, Counter() if over else self._lost
         if over:
-            loss = f", but {lost} spans were lost" if lost else ""
+            said = " and ".join(f"{number} {what}" for what, number in lost.items())
+            loss = f", but {said} were lost" if lost else ""
             logger.info("llm-cache-otel delivers %s again%s.", signal, loss)
         for work in self._waiting:
             work()
@@ -83,11 +85,11 @@ class Outages:
     def overflowed(self) -> None:
         """A span was dropped. Whether that is part of an outage, its exporter will know."""
         self._overflowed = True
-        self._lost += 1
+        self.lost(1, "spans")
 
-    def lost(self, spans: int) -> None:
-        """So many were given up, in an outage."""
-        self._lost += spans
+    def lost(self, number: int, what: str) -> None:
+        """So many of them were given up, in an outage."""
+        self._lost[what] += number
 
     def out_of_time(self) -> None:
         """The program exits, or no longer waits for a flush, and something is still unsent."""

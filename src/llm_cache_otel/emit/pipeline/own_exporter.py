@@ -104,8 +104,8 @@ class OwnExporter(wrapt.BaseObjectProxy[Any]):
     def _may_be_sent_again(self, last_words: logging.LogRecord) -> bool:
         """By OTLP's specification, what was refused for good must not be."""
         codes = getattr(self.__wrapped__, "_retryable_error_codes", None)
-        if codes is None:
-            return "code: %s" not in str(last_words.msg)  # over HTTP, of what is final only
+        if codes is None:  # over HTTP, where only what was answered can have been refused
+            return "code: %s" not in str(last_words.msg) or _answered(last_words) is None
         code = _status_code(last_words)
         return code is None or code in codes
 
@@ -128,6 +128,16 @@ def _status_code(record: logging.LogRecord) -> Enum | None:
     return next((one for one in said if isinstance(one, Enum)), None)
 
 
+def _answered(record: logging.LogRecord) -> int | None:
+    """The HTTP status that an exporter gave up at; none where there was no answer.
+
+    Nor is there one where the exporter's time was up just when it would have tried again, which it takes for
+    the end as well.
+    """
+    said = record.args if isinstance(record.args, tuple) else ()
+    return next((one for one in said if isinstance(one, int)), None)
+
+
 def _complaint(record: logging.LogRecord) -> str:
     """What is wrong, without what the exporter will do about it, and with nothing that could be secret."""
     said = record.args if isinstance(record.args, tuple) else ()
@@ -137,7 +147,8 @@ def _complaint(record: logging.LogRecord) -> str:
         own = re.search(r"; last error: (.*)", str(said[-1]))
         return f"{code.name}: {own[1]}" if own else code.name
     if "code: %s" in str(record.msg):
-        return f"code {said[1]}" if isinstance(said[1], int) else "the request can't be made"
+        answered = _answered(record)
+        return f"code {answered}" if answered else "the request can't be made"
     system = re.search(r"\[Errno -?\d+\] [\w ]+", record.getMessage())
     return system[0] if system else next((_kind(one) for one in said), "no answer in time")
 

@@ -35,7 +35,7 @@ class OwnSpanExporter(OwnExporter):
             self._self_kept.extend(spans)
             self.make_room()
         elif result is FAILED["traces"]:
-            self._self_outages.lost(len(spans))
+            self._self_outages.lost(len(spans), "spans")
         else:
             self.send_kept()
         return result
@@ -44,7 +44,7 @@ class OwnSpanExporter(OwnExporter):
         """Of more than the queue has room for, drop the oldest."""
         kept, batches = self._self_kept, self._self_batches
         while kept and len(kept) + len(batches._queue) > batches._max_queue_size:
-            self._self_outages.lost(len(self._oldest(1)))
+            self._self_outages.lost(len(self._oldest(1)), "spans")
 
     def _oldest(self, most: int) -> list[ReadableSpan]:
         oldest: list[ReadableSpan] = []
