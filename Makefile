@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
+# Over the processors there are, but not over very many: some tests compare times.
+SPREAD := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-matrix test-instructor soak lint bench clean
+.PHONY: help demo test coverage test-matrix test-instructor soak lint bench clean
 
 help:
 	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
 	@echo "make test             lint, types, and every test"
+	@echo "make coverage         the same tests, and what of the code they run"
 	@echo "make test-matrix      the tests of observing, on every Instructor, Python and OpenTelemetry that we claim"
 	@echo "make test-instructor  Instructor's own tests, without us and with us, compared"
 	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
@@ -22,7 +25,10 @@ demo: $(VENV)/.cli
 	@$(BIN)/llm-cache-otel demo
 
 test: lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(SPREAD)
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term
 
 # ROWS=oldest,newest picks some; `.ci/matrix --list` says what there is.
 test-matrix: $(BIN)/python

@@ -187,7 +187,9 @@ def test_deltas_outlast_an_outage(protocol: str, provider: SimulatedProvider) ->
     with Scene(protocol, provider, **delta) as scene:
         receiver = scene.collector.receiver
         scene.call(2)
-        assert scene.puppet.flush(10)  # or what is answered by nobody would be sent, and count, again
+        assert scene.puppet.flush(
+            10
+        )  # or what is answered by nobody would be sent, and count, again
         assert scene.all_counted()
         scene.collector.kill()
         for _ in range(3):  # each in a collection of its own
