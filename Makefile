@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 # Over the processors there are, but not over very many: some tests compare times.
-SPREAD := --numprocesses auto --maxprocesses 4 --dist worksteal
+SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help demo test coverage test-matrix test-instructor soak lint bench clean
 

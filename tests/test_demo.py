@@ -115,7 +115,7 @@ def run(
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=100,
+        timeout=300,
         check=False,
     )
 

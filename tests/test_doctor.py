@@ -77,7 +77,7 @@ def doctor(
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

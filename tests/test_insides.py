@@ -162,7 +162,7 @@ def hide(simulated_provider: SimulatedProvider) -> Any:
     def without(*hidden: str) -> Any:
         if hidden not in known:
             process = start(PROGRAM, environment(simulated_provider), json.dumps(hidden))
-            out, _ = output_of(process, timeout=100)
+            out, _ = output_of(process)
             known[hidden] = json.loads(out)
         return known[hidden]
 

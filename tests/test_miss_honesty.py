@@ -406,7 +406,7 @@ def test_a_signal_handler_that_calls_never_waits_for_what_it_interrupts() -> Non
         env={**inherited, "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert ended.returncode == 0, ended.stderr
     assert "swallowed" not in ended.stderr

@@ -91,7 +91,7 @@ def test_what_a_collection_drops_while_it_waits_for_a_store_waits_for_no_lock(
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert ended.stdout == "no deadlock\n", ended.stderr
 

@@ -65,7 +65,7 @@ def played(
     with OtlpReceiver() as receiver:
         variables = environment(simulated_provider, receiver, LLM_CACHE_OTEL_EXIT_TIMEOUT=30)
         program = f"from support.orders import play_all; play_all({ORDERS})"
-        out, errors = stage.run(program, variables, tmp_path_factory.mktemp("orders"), 110)
+        out, errors = stage.run(program, variables, tmp_path_factory.mktemp("orders"))
         assert "Traceback" not in errors, errors
         yield Played([json.loads(line) for line in out.splitlines()], receiver)
 

@@ -263,7 +263,7 @@ def test_exit_is_bounded(
     with TroubledCollector(protocol) as collector:
         TROUBLES[trouble](collector)
         variables = environment(provider, collector, **patient)
-        out, errors = stage.run(AT_EXIT, variables, tmp_path, timeout=60)
+        out, errors = stage.run(AT_EXIT, variables, tmp_path)
     assert out == "done\n"
     assert "Traceback" not in errors
     assert "opentelemetry" not in errors

@@ -66,7 +66,7 @@ def _start(*arguments: str, variables: dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[str, str]:
+def ended(process: subprocess.Popen[str], timeout: float = 240) -> tuple[str, str]:
     """What it wrote to stdout and stderr, once it and every process it made has ended."""
     try:
         return process.communicate(timeout=timeout)
@@ -76,7 +76,7 @@ def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[str, str
         raise AssertionError(f"it hangs\n{out}\n{errors}") from None
 
 
-def output_of(process: subprocess.Popen[str], timeout: float = 60) -> tuple[str, str]:
+def output_of(process: subprocess.Popen[str], timeout: float = 240) -> tuple[str, str]:
     """What it wrote to stdout and stderr, once it has ended well."""
     out, errors = ended(process, timeout)
     assert process.returncode == 0, errors

@@ -52,7 +52,7 @@ class Stage:
         self._process: subprocess.Popen[str] | None = None
 
     def run(
-        self, program: str, variables: dict[str, str], directory: Path, timeout: float = 100
+        self, program: str, variables: dict[str, str], directory: Path, timeout: float = 300
     ) -> tuple[str, str]:
         """What it wrote to stdout and stderr, which are files in `directory`, once it has ended well."""
         if self._process is None:
