@@ -140,7 +140,7 @@ def test_every_process_sends_its_own_calls_once(
     stage: Stage,
 ) -> None:
     # Exports happen all the time, and so do forks while one is under way.
-    delays = {"OTEL_BSP_SCHEDULE_DELAY": 20, "OTEL_METRIC_EXPORT_INTERVAL": 30}
+    delays = {"OTEL_BSP_SCHEDULE_DELAY": 20, "OTEL_METRIC_EXPORT_INTERVAL": 200}
     variables = environment(provider, receiver, protocol, TALLY=books.tally, **delays)
     _, errors = stage.run(BEGINNING + FAMILIES[family], variables, books.tally.parent)
     books.check()
@@ -190,7 +190,7 @@ def test_forks_in_the_middle_of_other_threads_calls(
     books: Books,
     stage: Stage,
 ) -> None:
-    delays = {"OTEL_BSP_SCHEDULE_DELAY": 5, "OTEL_METRIC_EXPORT_INTERVAL": 10}
+    delays = {"OTEL_BSP_SCHEDULE_DELAY": 5, "OTEL_METRIC_EXPORT_INTERVAL": 200}
     # More than the threads can fill: this is about forks, not about what is dropped.
     queue = {"OTEL_BSP_MAX_QUEUE_SIZE": 100_000, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": 50}
     variables = environment(provider, receiver, protocol, TALLY=books.tally, **delays, **queue)

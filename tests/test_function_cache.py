@@ -557,5 +557,6 @@ def test_what_is_yet_to_be_awaited_is_no_cause_for_advice(
         assert [await observed("a"), await observed("a")] == [1, 1]
 
     asyncio.run(main())
+    assert later.wait(5), "what a function has noted when it goes is told by another thread"
     assert counted(recording) == (1, 1)
     assert not [text for text in caplog.messages if "is not known" in text]
