@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-matrix test-instructor soak lint bench clean
+.PHONY: help demo test test-matrix test-instructor soak lint bench dashboards clean
 
 help:
 	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
 	@echo "make lint             ruff, mypy and the rooms of the house"
 	@echo "make bench            what watching costs, beside bare Instructor and a peer"
+	@echo "make dashboards       Grafana's dashboards, written anew from collector-config/grafana/panels"
 	@echo "make clean            remove the virtual environments and caches"
 
 demo: $(VENV)/.cli
@@ -43,6 +44,9 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.reasons
+
+dashboards: $(VENV)/.dev
+	$(BIN)/python collector-config/grafana/dashboards.py
 
 clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -12,18 +12,12 @@ from panels.looks import SOURCE, THIRD, over_time, page, rows, series
 
 REASON = "llm_cache_reason"
 PER_HOUR = "3600 * "
-PER_SECOND = " / ($__rate_interval_ms / 1000)"
 DOCS = "https://github.com/llm-cache-otel/llm-cache-otel/blob/main/docs/telemetry.md"
 IN_JAEGER = (
     '/explore?schemaVersion=1&panes={"a":{"datasource":"jaeger","queries":[{"refId":"A","queryType":"search",'
     '"service":"${__data.fields.Service}","tags":"llm_cache.reason=${__data.fields.Reason}"}],'
     '"range":{"from":"${__from}","to":"${__to}"}}}'
 )
-
-
-def seldom(selector: str, *by: str) -> str:
-    """A rate that has the first of a kind in it: a reason that came once is seen."""
-    return q.increase(selector, *by, window=q.RATE) + PER_SECOND
 
 
 def diagnosis() -> Dashboard:
@@ -39,7 +33,7 @@ def diagnosis() -> Dashboard:
             series(
                 "Misses by reason",
                 "reqps",
-                {"{{llm_cache_reason}}": seldom(q.REQUESTS(q.MISS), REASON)},
+                {"{{llm_cache_reason}}": q.recent(q.RECENT_REQUESTS(q.MISS), REASON)},
                 "new_prompt is as it should be. near_duplicate_prompt: a time or an id is in the "
                 "prompt. …_changed: one part of the key differs from call to "
                 "call. expired, evicted, lost: the cache kept it too short. What to do about "
@@ -51,7 +45,7 @@ def diagnosis() -> Dashboard:
             series(
                 "Bypasses by reason",
                 "reqps",
-                {"{{llm_cache_reason}}": seldom(q.REQUESTS(q.BYPASS), REASON)},
+                {"{{llm_cache_reason}}": q.recent(q.RECENT_REQUESTS(q.BYPASS), REASON)},
                 "A cache was given, and these calls can never hit. Should be empty: it is not a "
                 "cold cache, it is a call to be changed.",
                 stacked=True,
@@ -92,8 +86,8 @@ def diagnosis() -> Dashboard:
                 "Expired, evicted, lost",
                 "reqps",
                 {
-                    "{{job}} {{llm_cache_name}} {{llm_cache_reason}}": seldom(
-                        q.REQUESTS(q.MISS, f'{REASON}=~"expired|evicted|lost|not_stored"'),
+                    "{{job}} {{llm_cache_name}} {{llm_cache_reason}}": q.recent(
+                        q.RECENT_REQUESTS(q.MISS, f'{REASON}=~"expired|evicted|lost|not_stored"'),
                         q.SERVICE,
                         q.NAME,
                         REASON,
@@ -126,7 +120,11 @@ def diagnosis() -> Dashboard:
             series(
                 "Answers by outcome",
                 "reqps",
-                {"{{llm_cache_prompt_outcome}}": seldom(q.PROMPTS(), "llm_cache_prompt_outcome")},
+                {
+                    "{{llm_cache_prompt_outcome}}": q.recent(
+                        q.RECENT_PROMPTS(), "llm_cache_prompt_outcome"
+                    )
+                },
                 "read is what pays. write again and again without read costs more than no cache. "
                 "ineligible: too short, or not marked.",
                 span=THIRD,
@@ -138,8 +136,8 @@ def diagnosis() -> Dashboard:
                 "Nothing read, by reason",
                 "reqps",
                 {
-                    "{{llm_cache_prompt_outcome}} {{llm_cache_prompt_reason}}": seldom(
-                        q.PROMPTS('llm_cache_prompt_reason!=""'),
+                    "{{llm_cache_prompt_outcome}} {{llm_cache_prompt_reason}}": q.recent(
+                        q.RECENT_PROMPTS('llm_cache_prompt_reason!=""'),
                         "llm_cache_prompt_outcome",
                         "llm_cache_prompt_reason",
                     )
@@ -156,8 +154,8 @@ def diagnosis() -> Dashboard:
                 "What writing costs, and reading saves, per hour",
                 "currencyUSD",
                 {
-                    "saved by reads": PER_HOUR + q.rate(q.SAVED(q.PROMPT_LAYER)),
-                    "write premium": PER_HOUR + q.rate(q.PREMIUM()),
+                    "saved by reads": PER_HOUR + q.recent(q.RECENT_SAVED(q.PROMPT_LAYER)),
+                    "write premium": PER_HOUR + q.recent(q.RECENT_PREMIUM()),
                 },
                 "The premium above what reads save: this prompt cache loses money. Mark less, or "
                 "ask more often.",
@@ -170,7 +168,7 @@ def diagnosis() -> Dashboard:
                 "Calls that failed",
                 "reqps",
                 {
-                    "{{llm_cache_outcome}} {{error_type}}": seldom(
+                    "{{llm_cache_outcome}} {{error_type}}": q.seldom(
                         q.REQUESTS(q.FAILED), "llm_cache_outcome", "error_type"
                     )
                 },
@@ -185,7 +183,7 @@ def diagnosis() -> Dashboard:
                 "Unpriced, by why",
                 "reqps",
                 {
-                    "{{gen_ai_request_model}} {{llm_cache_unpriced_reason}}": seldom(
+                    "{{gen_ai_request_model}} {{llm_cache_unpriced_reason}}": q.seldom(
                         q.UNPRICED(), q.MODEL, "llm_cache_unpriced_reason"
                     )
                 },
@@ -200,7 +198,7 @@ def diagnosis() -> Dashboard:
                 "Errors of llm-cache-otel itself",
                 "ops",
                 {
-                    "{{llm_cache_instrumentation_where}} {{error_type}}": seldom(
+                    "{{llm_cache_instrumentation_where}} {{error_type}}": q.seldom(
                         q.OWN_ERRORS(), "llm_cache_instrumentation_where", "error_type"
                     )
                 },

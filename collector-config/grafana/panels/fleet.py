@@ -55,7 +55,7 @@ def fleet() -> Dashboard:
             series(
                 "Requests",
                 "reqps",
-                {"{{job}}": q.rate(q.REQUESTS(), q.SERVICE)},
+                {"{{job}}": q.recent(q.RECENT_REQUESTS(), q.SERVICE)},
                 "One that ends reports no more, or has nothing to do: see the alert "
                 "LLMCacheTelemetryAbsent.",
                 span=THIRD,
@@ -81,7 +81,8 @@ def fleet() -> Dashboard:
                 "percentunit",
                 {
                     "{{job}}": q.share(
-                        q.rate(q.REQUESTS(q.FAILED), q.SERVICE), q.rate(q.REQUESTS(), q.SERVICE)
+                        q.seldom(q.REQUESTS(q.FAILED), q.SERVICE),
+                        q.seldom(q.REQUESTS(), q.SERVICE),
                     )
                 },
                 "For whatever reason, the cache's or the provider's: see errors in “diagnosis”.",
@@ -109,13 +110,9 @@ def fleet() -> Dashboard:
                 "Sent on, and not",
                 "ops",
                 {
-                    "{{exporter}} sent": q.rate("otelcol_exporter_sent_spans_total", "exporter"),
-                    "{{exporter}} failed": q.rate(
-                        "otelcol_exporter_send_failed_spans_total", "exporter"
-                    ),
-                    "{{exporter}} did not fit": q.rate(
-                        "otelcol_exporter_enqueue_failed_spans_total", "exporter"
-                    ),
+                    "sent": q.rate("otelcol_exporter_sent_spans_total"),
+                    "failed": q.or_zero(q.rate("otelcol_exporter_send_failed_spans_total")),
+                    "did not fit": q.or_zero(q.rate("otelcol_exporter_enqueue_failed_spans_total")),
                 },
                 "Spans on their way to Jaeger. Failed: given up, and lost. Did not fit: the "
                 "queue was full, and they were refused.",
@@ -139,12 +136,12 @@ def fleet() -> Dashboard:
                 "Dropped metric points",
                 "ops",
                 {
-                    "{{error}}": q.rate(
-                        'otelcol_deltatocumulative_datapoints_total{error!=""}', "error"
-                    ),
+                    "dropped": q.or_zero(
+                        q.rate('otelcol_deltatocumulative_datapoints_total{error!=""}')
+                    )
                 },
-                "Above zero: counters tell less than happened. limit: more series than "
-                "MAX_STREAMS. delta.ErrOutOfOrder and others: see collector-config/README.md.",
+                "Above zero, counters tell less than happened: there are more series than MAX_STREAMS, or "
+                "they do not come in order. The label error of the metric says which.",
                 span=THIRD,
             )
         )

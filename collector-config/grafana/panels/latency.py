@@ -127,7 +127,7 @@ def latency() -> Dashboard:
             series(
                 "Attempts by error",
                 "reqps",
-                {"{{error_type}}": q.rate(q.PROVIDER_COUNT(q.FAILED), "error_type")},
+                {"{{error_type}}": q.seldom(q.PROVIDER_COUNT(q.FAILED), "error_type")},
                 "Nothing here is good. Rate limits and time-outs are what hits spare you, too.",
                 stacked=True,
             )
@@ -163,8 +163,8 @@ def latency() -> Dashboard:
                 "Backend errors",
                 "ops",
                 {
-                    "{{llm_cache_backend}} {{llm_cache_operation}} {{error_type}}": q.rate(
-                        q.BACKEND_COUNT(q.FAILED), q.BACKEND, "llm_cache_operation", "error_type"
+                    "{{llm_cache_backend}} {{llm_cache_operation}} {{error_type}}": q.recent(
+                        q.RECENT_BACKEND(q.FAILED), q.BACKEND, "llm_cache_operation", "error_type"
                     )
                 },
                 "Gets that raise fail the call, unless the adapter lets them return nothing; "
@@ -190,7 +190,7 @@ def _heatmap() -> heatmap.Panel:
         .color(HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64))
         .y_axis(YAxisConfig().unit("s"))
         .with_target(
-            over_time(q.rate(q.REQUEST_SECONDS(), "le"), "{{le}}").format(PromQueryFormat.HEATMAP)
+            over_time(q.in_buckets(q.REQUEST_SECONDS()), "{{le}}").format(PromQueryFormat.HEATMAP)
         )
         .with_target(traces(q.REQUEST_LATEST()))
     )

@@ -12,7 +12,7 @@ SPENT = q.increase(q.SPENT())
 PREMIUM = q.increase(q.PREMIUM())
 NET = f"{q.or_zero(SAVED)} - {q.or_zero(PREMIUM)}"
 
-NET_RATE = f"{q.or_zero(q.rate(q.SAVED()))} - {q.or_zero(q.rate(q.PREMIUM()))}"
+NET_RATE = f"{q.or_zero(q.recent(q.RECENT_SAVED()))} - {q.or_zero(q.recent(q.RECENT_PREMIUM()))}"
 
 EACH = (q.SERVICE, q.NAME, q.PROVIDER, q.MODEL)
 PER_HOUR = "3600 * "
@@ -101,8 +101,8 @@ def overview() -> Dashboard:
                 "percentunit",
                 {
                     "{{job}} {{llm_cache_name}}": q.share(
-                        q.rate(q.REQUESTS(q.HIT), q.SERVICE, q.NAME),
-                        q.rate(q.REQUESTS(q.LOOKED_UP), q.SERVICE, q.NAME),
+                        q.recent(q.RECENT_REQUESTS(q.HIT), q.SERVICE, q.NAME),
+                        q.recent(q.RECENT_REQUESTS(q.LOOKED_UP), q.SERVICE, q.NAME),
                     )
                 },
                 "A step down at a blue mark is a deploy that changed a response model: its "
@@ -114,7 +114,7 @@ def overview() -> Dashboard:
             series(
                 "Requests by outcome",
                 "reqps",
-                {"{{llm_cache_outcome}}": q.rate(q.REQUESTS(), "llm_cache_outcome")},
+                {"{{llm_cache_outcome}}": q.recent(q.RECENT_REQUESTS(), "llm_cache_outcome")},
                 "Bypass: a cache was given that could never serve the call. Off: there was none. "
                 "Error: the cache failed the call.",
                 stacked=True,
@@ -126,8 +126,8 @@ def overview() -> Dashboard:
                 "Saved per hour, by layer",
                 "currencyUSD",
                 {
-                    "{{llm_cache_layer}}": PER_HOUR + q.rate(q.SAVED(), "llm_cache_layer"),
-                    "write premium": f"-{PER_HOUR}{q.rate(q.PREMIUM())}",
+                    "{{llm_cache_layer}}": PER_HOUR + q.recent(q.RECENT_SAVED(), "llm_cache_layer"),
+                    "write premium": f"-{PER_HOUR}{q.recent(q.RECENT_PREMIUM())}",
                 },
                 "Response: calls that hits spared. Prompt: input that providers read from their "
                 "prompt caches. Below zero: what writing those cost extra.",
@@ -139,7 +139,7 @@ def overview() -> Dashboard:
                 "Spent and saved per hour",
                 "currencyUSD",
                 {
-                    "spent": PER_HOUR + q.rate(q.SPENT()),
+                    "spent": PER_HOUR + q.recent(q.RECENT_SPENT()),
                     "saved, net": PER_HOUR + f"({NET_RATE})",
                 },
                 "Together they are what the same traffic would have cost without caches.",
@@ -150,7 +150,7 @@ def overview() -> Dashboard:
             series(
                 "Spent per hour, by model",
                 "currencyUSD",
-                {"{{gen_ai_request_model}}": PER_HOUR + q.rate(q.SPENT(), q.MODEL)},
+                {"{{gen_ai_request_model}}": PER_HOUR + q.recent(q.RECENT_SPENT(), q.MODEL)},
                 "The dearest model is where a hit is worth most.",
                 span=THIRD,
                 stacked=True,
@@ -185,10 +185,10 @@ def overview() -> Dashboard:
                 "Tokens paid for",
                 "short",
                 {
-                    "input": q.rate(q.INPUT()),
-                    "output": q.rate(q.OUTPUT()),
-                    "read from prompt caches": q.rate(q.CACHE_READ()),
-                    "written to prompt caches": q.rate(q.CACHE_WRITE()),
+                    "input": q.seldom(q.INPUT()),
+                    "output": q.seldom(q.OUTPUT()),
+                    "read from prompt caches": q.seldom(q.CACHE_READ()),
+                    "written to prompt caches": q.seldom(q.CACHE_WRITE()),
                 },
                 "Per second. Input has in it what was read and written. No filter by name: the "
                 "conventions have no such label.",
@@ -200,7 +200,7 @@ def overview() -> Dashboard:
                 "Tokens spared",
                 "short",
                 {
-                    "{{llm_cache_layer}} {{llm_cache_token_type}}": q.rate(
+                    "{{llm_cache_layer}} {{llm_cache_token_type}}": q.seldom(
                         q.SAVED_TOKENS(), "llm_cache_layer", "llm_cache_token_type"
                     )
                 },
@@ -215,7 +215,7 @@ def overview() -> Dashboard:
                 "percentunit",
                 {
                     "{{gen_ai_request_model}}": q.share(
-                        q.rate(q.CACHE_READ(), q.MODEL), q.rate(q.INPUT(), q.MODEL)
+                        q.seldom(q.CACHE_READ(), q.MODEL), q.seldom(q.INPUT(), q.MODEL)
                     )
                 },
                 "Share of all input tokens. It falls when prompts begin differently, or come too "

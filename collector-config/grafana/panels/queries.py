@@ -51,7 +51,6 @@ REQUEST_LATEST = Metric("llm_cache_request_duration_latest_seconds_bucket", OF_C
 KEY_SECONDS = Metric("llm_cache_key_duration_seconds_bucket", (*OF_SERVICE, PROVIDER))
 BACKEND_SECONDS = Metric("llm_cache_backend_duration_seconds_bucket", OF_NAME)
 BACKEND_LATEST = Metric("llm_cache_backend_duration_latest_seconds_bucket", OF_NAME)
-BACKEND_COUNT = Metric("llm_cache_backend_duration_seconds_count", OF_NAME)
 PROVIDER_SECONDS = Metric("gen_ai_client_operation_duration_seconds_bucket", OF_MODEL)
 PROVIDER_LATEST = Metric("gen_ai_client_operation_duration_latest_seconds_bucket", OF_MODEL)
 PROVIDER_COUNT = Metric("gen_ai_client_operation_duration_seconds_count", OF_MODEL)
@@ -71,6 +70,12 @@ CAPACITY = Metric("llm_cache_capacity", OF_NAME)
 SCHEMAS = Metric("llm_cache_schema_info_ratio", OF_SERVICE)
 OWN_ERRORS = Metric("llm_cache_instrumentation_errors_total", OF_SERVICE)
 
+RECENT_REQUESTS = Metric("llm_cache:requests:increase5m", OF_CALL)
+RECENT_PROMPTS = Metric("llm_cache:prompt_requests:increase5m", OF_CALL)
+RECENT_SAVED = Metric("llm_cache:saved_cost:increase5m", OF_CALL)
+RECENT_SPENT = Metric("llm_cache:spent_cost:increase5m", OF_CALL)
+RECENT_PREMIUM = Metric("llm_cache:write_premium_cost:increase5m", OF_CALL)
+RECENT_BACKEND = Metric("llm_cache:backend_operations:increase5m", OF_NAME)
 HIT_RATE = Metric("llm_cache:hit_rate:ratio1h", OF_NAME)
 HIT_RATE_BEFORE = Metric("llm_cache:hit_rate:past1d", OF_NAME)
 
@@ -88,8 +93,18 @@ RATE = "$__rate_interval"
 
 
 def rate(selector: str, *by: str) -> str:
-    """Per second, summed."""
+    """Per second, summed: of what is counted all the time."""
     return f"{_sum(by)}(rate({selector}[{RATE}]))"
+
+
+def recent(recorded: str, *by: str) -> str:
+    """Per second, summed: of the last five minutes, as recorded."""
+    return f"{_sum(by)}({recorded}) / 300"
+
+
+def seldom(selector: str, *by: str) -> str:
+    """Per second, summed, with first values: of what is not recorded."""
+    return f"{increase(selector, *by, window=RATE)} / ($__rate_interval_ms / 1000)"
 
 
 def increase(selector: str, *by: str, window: str = RANGE) -> str:
@@ -100,9 +115,25 @@ def increase(selector: str, *by: str, window: str = RANGE) -> str:
     goes on from where it was within the day before: then Prometheus was away. Recording rules do the same.
     """
     least = f"min_over_time({selector}[{window}])"
-    known = f"last_over_time({selector}[1d] offset {window})"
+    known = f"last_over_time({selector}[1d:5m] offset {window})"
     born = f"{least} unless {selector} offset {window} unless {least} >= {known}"
-    return f"""{_sum(by)}(increase({selector}[{window}]) or label_replace({born}, "born", "yes", "", ""))"""
+    return _with_born(selector, window, born, by)
+
+
+def quantile(q: float, buckets: str, *by: str) -> str:
+    return f"histogram_quantile({q}, {in_buckets(buckets, *by)})"
+
+
+def in_buckets(buckets: str, *by: str) -> str:
+    """As `increase`, and cheaper: where Prometheus was away it may be fooled, which quantiles hardly show."""
+    born = f"min_over_time({buckets}[{RATE}]) unless {buckets} offset {RATE}"
+    return _with_born(buckets, RATE, born, ("le", *by))
+
+
+def _with_born(selector: str, window: str, born: str, by: tuple[str, ...]) -> str:
+    # The label keeps the two apart until they are summed.
+    born = f'label_replace({born}, "born", "yes", "", "")'
+    return f"{_sum(by)}(increase({selector}[{window}]) or {born})"
 
 
 def share(part: str, whole: str) -> str:
@@ -112,10 +143,6 @@ def share(part: str, whole: str) -> str:
 
 def or_zero(expression: str) -> str:
     return f"({expression} or vector(0))"
-
-
-def quantile(q: float, buckets: str, *by: str) -> str:
-    return f"histogram_quantile({q}, {rate(buckets, 'le', *by)})"
 
 
 def _sum(by: tuple[str, ...]) -> str:
