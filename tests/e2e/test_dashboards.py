@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.boards import BOARDS, Query, filled_in, queries
+from support.programs import output_of, start
+
 from e2e import shortened
 from e2e.conftest import Programs
 from e2e.stack import Collector, Prometheus
 from e2e.stack.whole import QUICK
 from e2e.waiting import eventually
-from support.boards import BOARDS, Query, filled_in, queries
-from support.programs import output_of, start
-
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
 
