@@ -18,6 +18,8 @@ from support.promql import contract, labels_asked, labels_kept, latest, recorded
 
 ALERTS = {"ALERTS": {"alertname", "alertstate", "severity", "job"}}
 SCRAPES = {"up": {"job", "instance"}}
+CONTRACT = contract()
+KNOWN = CONTRACT | latest(CONTRACT) | recorded(CONTRACT) | ALERTS | SCRAPES
 OF_THE_COLLECTOR = re.compile("otelcol_[a-z_]+")
 """Its names are its own: tests/e2e asks for them."""
 
@@ -129,19 +131,17 @@ def test_the_frame_is_the_same_everywhere(board: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("query", queries(), ids=str)
 def test_metrics_and_labels_exist(query: Query) -> None:
-    of_contract = contract()
-    known = of_contract | latest(of_contract) | recorded(of_contract) | ALERTS | SCRAPES
     expression = promql_parser.parse(filled_in(query.expression))
     asked = list(labels_asked(expression))
     assert asked
     for metric, labels in asked:
         if not OF_THE_COLLECTOR.fullmatch(metric):
-            assert metric in known
-            assert labels <= known[metric], metric
+            assert metric in KNOWN
+            assert labels <= KNOWN[metric], metric
     in_legend = set(re.findall(r"{{(\w+)}}", query.legend))
     kept = labels_kept(expression)
     if kept is None:
-        kept = set.union(*(known[each.name] for each in selectors(expression)))
+        kept = set.union(*(KNOWN[each.name] for each in selectors(expression)))
     assert in_legend <= kept
 
 
