@@ -18,7 +18,7 @@ from e2e.waiting import eventually
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 WINDOWS = {"__range": "60s", "__rate_interval": "20s", "__rate_interval_ms": "20000"}
 
@@ -87,7 +87,7 @@ def test_every_panel_has_data(
 
     busy = start(program, programs.variables(collector.grpc_endpoint, "busy", **where))
     try:
-        eventually(unanswered, timeout=300)
+        eventually(unanswered, timeout=450)
     finally:
         end.touch()
     output_of(busy)
