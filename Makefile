@@ -8,7 +8,7 @@ SOURCES := pyproject.toml constraints.txt
 # Over the processors there are, but not over very many: some tests compare times.
 SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test coverage test-matrix test-instructor soak lint bench clean
+.PHONY: help demo test coverage test-matrix test-instructor e2e up down soak lint bench dashboards clean
 
 help:
 	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
@@ -16,9 +16,12 @@ help:
 	@echo "make coverage         the same tests, and what of the code they run"
 	@echo "make test-matrix      the tests of observing, on every Instructor, Python and OpenTelemetry that we claim"
 	@echo "make test-instructor  Instructor's own tests, without us and with us, compared"
+	@echo "make e2e              with the real Collector, Jaeger, Prometheus, Alertmanager and Redis, without Docker"
+	@echo "make up, make down    the same programs left running, with the demo's calls; and their end"
 	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
 	@echo "make lint             ruff, mypy and the rooms of the house"
 	@echo "make bench            what watching costs, beside bare Instructor and a peer"
+	@echo "make dashboards       Grafana's dashboards, written anew from collector-config/grafana/panels"
 	@echo "make clean            remove the virtual environments and caches"
 
 demo: $(VENV)/.cli
@@ -37,6 +40,17 @@ test-matrix: $(BIN)/python
 test-instructor: $(BIN)/python
 	@$(BIN)/python .ci/instructor-tests
 
+# What it needs it installs or builds once; where it can't, it says what is missing, why, and how to get it.
+e2e: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m e2e.stack get
+	$(BIN)/python -m pytest tests/e2e -m e2e
+
+up: $(VENV)/.dev
+	@PYTHONPATH=tests $(BIN)/python -m e2e.stack up
+
+down: $(VENV)/.dev
+	@PYTHONPATH=tests $(BIN)/python -m e2e.stack down
+
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak
 
@@ -49,6 +63,9 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.reasons
+
+dashboards: $(VENV)/.dev
+	$(BIN)/python collector-config/grafana/dashboards.py
 
 clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What is asked of Prometheus (`queries`), how it looks (`looks`), and one module each."""
