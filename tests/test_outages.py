@@ -109,6 +109,42 @@ def test_an_outage(trouble: str, scene: Scene) -> None:
     assert "llm-cache-otel doctor" in logged[0][2]
 
 
+@pytest.mark.parametrize("histograms", ["explicit_bucket", "base2_exponential_bucket"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_deltas_that_can_not_be_delivered_are_sent_with_the_next(
+    protocol: str, histograms: str, simulated_provider: SimulatedProvider
+) -> None:
+    """Several exports of them, of the same series and of others, and each measurement once."""
+    ways = {
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": f"{histograms}_histogram",
+        # Where no answer comes in time though all has arrived, it is counted twice.
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": 3,
+    }
+    with Scene(protocol, simulated_provider, **ways) as scene:
+        scene.call()
+        assert scene.puppet.flush(10)
+        assert scene.all_counted()
+        scene.collector.kill()
+        for _ in range(3):
+            scene.call()
+            assert not scene.puppet.flush(2)
+        scene.collector.revive()
+        scene.call()
+        assert scene.collector.receiver.wait_for(scene.all_counted, 20)
+        assert scene.puppet.flush(10)
+        assert scene.all_counted()
+        metrics = scene.collector.receiver.metrics()
+        durations = [
+            point.value
+            for point in metrics.matching("llm_cache.request.duration")
+            if point.attributes["llm_cache.outcome"] == "hit"
+        ]
+        assert sum(one.count for one in durations) == len(scene.called) / 2
+        assert sum(sum(one.buckets.values()) for one in durations) == len(scene.called) / 2
+        assert all(0 < one.least <= one.most for one in durations)
+
+
 def test_what_began_in_an_outage_and_ends_after_it_is_no_second_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -179,28 +215,6 @@ def test_what_does_not_fit_into_the_queue_is_lost_and_no_more(
         last = [span for span in during if span.name.startswith("create")][-10:]
         assert [span.attributes["llm_cache.outcome"] for span in last] == ["hit"] * 10
         assert [name for name, level, _ in logged if level == "WARNING"] == ["llm_cache_otel"]
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_deltas_outlast_an_outage(protocol: str, provider: SimulatedProvider) -> None:
-    delta = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
-    with Scene(protocol, provider, **delta) as scene:
-        receiver = scene.collector.receiver
-        scene.call(2)
-        assert scene.puppet.flush(
-            10
-        )  # or what is answered by nobody would be sent, and count, again
-        assert scene.all_counted()
-        scene.collector.kill()
-        for _ in range(3):  # each in a collection of its own
-            scene.call(2)
-            assert not scene.puppet.flush(0.3)
-        assert not scene.all_counted()
-        scene.collector.revive()
-        assert receiver.wait_for(scene.all_counted, 20), outcomes(receiver)
-        scene.call(2)
-        assert scene.puppet.flush(10)
-        assert scene.all_counted(), outcomes(receiver)
 
 
 def collection(temporality: AggregationTemporality) -> MetricsData:

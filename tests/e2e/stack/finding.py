@@ -33,7 +33,8 @@ def collector() -> Path:
     """Built of `collector-config/builder.yaml`, unless `OTELCOL` names one, such as `otelcol-contrib`."""
     manifest = MANIFEST.read_text()
     version = _found(r"version: (\S+)", manifest)
-    digest = hashlib.sha256(manifest.encode()).hexdigest()[:8]
+    parts = "\n".join(re.findall(r"gomod: (.*)", manifest))
+    digest = hashlib.sha256(parts.encode()).hexdigest()[:8]
     return _given("OTELCOL") or _built(
         CACHE / f"otelcol-{version}-{digest}" / "otelcol",
         "the OpenTelemetry Collector",

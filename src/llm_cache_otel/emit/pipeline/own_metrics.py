@@ -35,6 +35,11 @@ class OwnMetricExporter(OwnExporter):
             self._keep(metrics_data)
         return FAILED["metrics"] if lost else result
 
+    def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        while self._self_kept and not self.deliver(self._self_kept.popleft())[1]:
+            pass
+        super().shutdown(*args, **kwargs)
+
     def _keep(self, metrics_data: MetricsData) -> None:
         if any(
             getattr(metric.data, "aggregation_temporality", None) == AggregationTemporality.DELTA
