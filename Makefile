@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-matrix test-instructor soak lint bench clean
+.PHONY: help demo test test-matrix test-instructor e2e up down soak lint bench clean
 
 help:
 	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
 	@echo "make test             lint, types, and every test"
 	@echo "make test-matrix      the tests of observing, on every Instructor, Python and OpenTelemetry that we claim"
 	@echo "make test-instructor  Instructor's own tests, without us and with us, compared"
+	@echo "make e2e              with the real Collector, Jaeger, Prometheus, Alertmanager and Redis, without Docker"
+	@echo "make up, make down    the same programs left running, with the demo's calls; and their end"
 	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
 	@echo "make lint             ruff, mypy and the rooms of the house"
 	@echo "make bench            what watching costs, beside bare Instructor and a peer"
@@ -30,6 +32,17 @@ test-matrix: $(BIN)/python
 
 test-instructor: $(BIN)/python
 	@$(BIN)/python .ci/instructor-tests
+
+# What it needs it installs or builds once; where it can't, it says what is missing, why, and how to get it.
+e2e: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m e2e.stack get
+	$(BIN)/python -m pytest tests/e2e -m e2e
+
+up: $(VENV)/.dev
+	@PYTHONPATH=tests $(BIN)/python -m e2e.stack up
+
+down: $(VENV)/.dev
+	@PYTHONPATH=tests $(BIN)/python -m e2e.stack down
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak

@@ -90,6 +90,41 @@ def test_an_outage(trouble: str, scene: Scene) -> None:
     assert "llm-cache-otel doctor" in logged[0][2]
 
 
+@pytest.mark.parametrize("histograms", ["explicit_bucket", "base2_exponential_bucket"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_deltas_that_can_not_be_delivered_are_sent_with_the_next(
+    protocol: str, histograms: str, simulated_provider: SimulatedProvider
+) -> None:
+    """Several exports of them, of the same series and of others, and each measurement once."""
+    ways = {
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": f"{histograms}_histogram",
+    }
+    with Scene(protocol, simulated_provider, **ways) as scene:
+        scene.call()
+        assert scene.puppet.flush(10)
+        assert scene.all_counted()
+        scene.collector.kill()
+        for _ in range(3):
+            scene.call()
+            scene.logged("WARNING", within=0.1)
+            assert not scene.puppet.flush(2)
+        scene.collector.revive()
+        scene.call()
+        assert scene.collector.receiver.wait_for(scene.all_counted, 20)
+        assert scene.puppet.flush(10)
+        assert scene.all_counted()
+        metrics = scene.collector.receiver.metrics()
+        durations = [
+            point.value
+            for point in metrics.matching("llm_cache.request.duration")
+            if point.attributes["llm_cache.outcome"] == "hit"
+        ]
+        assert sum(one.count for one in durations) == len(scene.called) / 2
+        assert sum(sum(one.buckets.values()) for one in durations) == len(scene.called) / 2
+        assert all(0 < one.least <= one.most for one in durations)
+
+
 def test_what_began_in_an_outage_and_ends_after_it_is_no_second_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -34,7 +34,7 @@ from llm_cache_otel.emit.pipeline.fallbacks import (
     reader_arguments,
 )
 from llm_cache_otel.emit.pipeline.outages import Outages
-from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
+from llm_cache_otel.emit.pipeline.own_metrics import OwnMetricExporter
 from llm_cache_otel.emit.pipeline.own_spans import OwnSpanProcessor
 
 __all__ = ["Pipeline", "import_exporters"]
@@ -168,7 +168,7 @@ def _meter_provider(
         return None
     readers: list[MetricReader] = []
     for exporter in made:
-        own: Any = OwnExporter(exporter, "metrics", outages)
+        own: Any = OwnMetricExporter(exporter, outages)
         # Some are pulled from, and are readers themselves.
         pulled = isinstance(exporter, MetricReader)
         times = reader_arguments(bad)

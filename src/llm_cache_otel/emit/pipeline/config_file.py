@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from llm_cache_otel.emit.pipeline.outages import Outages
 from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
+from llm_cache_otel.emit.pipeline.own_metrics import OwnMetricExporter
 from llm_cache_otel.emit.pipeline.own_spans import OwnSpanExporter
 
 
@@ -65,7 +66,7 @@ class ConfigFile:
         provider = create_meter_provider(config.meter_provider, resource)
         for reader in provider._metric_readers:
             if hasattr(reader, "_exporter"):
-                reader._exporter = OwnExporter(reader._exporter, "metrics", outages)
+                reader._exporter = OwnMetricExporter(reader._exporter, outages)
         _leave_exit_to_us(provider)
         return provider
 

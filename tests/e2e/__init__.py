@@ -1,0 +1,1 @@
+"""Tests with the real Collector, Jaeger, Prometheus, Alertmanager and Redis: `make e2e`."""

@@ -1,0 +1,182 @@
+"""What fails on the way: programs do not notice, what was promised arrives, what is lost is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.caller import read_tally
+
+from e2e.conftest import Programs
+from e2e.stack import Jaeger, Stack
+from e2e.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+REQUESTS = "llm_cache_requests_total"
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    with Stack(tmp_path / "stack") as stack:
+        yield stack
+
+
+class Running:
+    """A program that makes calls, beside the test, until it is told to end."""
+
+    def __init__(self, programs: Programs, endpoint: str, service: str, tmp_path: Path) -> None:
+        self._programs = programs
+        self._file = tmp_path / f"{service}.end"
+        self._output: list[tuple[str, str]] = []
+        program = f"from e2e.workers import ask_until; ask_until({str(self._file)!r})"
+
+        def run() -> None:
+            self._output.append(programs.run(program, endpoint, service))
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+
+    @property
+    def calls(self) -> int:
+        file = self._programs.tally
+        return sum(read_tally(file).values()) if file.exists() else 0
+
+    def goes_on(self, calls: int = 20) -> None:
+        """Until it has made some more calls."""
+        until = self.calls + calls
+
+        def has_made_them() -> None:
+            assert self.calls >= until
+
+        eventually(has_made_them)
+
+    def end(self) -> tuple[int, float]:
+        """How many calls it has made, and how long the slowest took."""
+        self._file.touch()
+        self._thread.join()
+        ((out, _errors),) = self._output
+        number, slowest = out.split()
+        return int(number), float(slowest)
+
+
+@contextmanager
+def running(programs: Programs, stack: Stack, service: str, tmp_path: Path) -> Iterator[Running]:
+    program = Running(programs, stack.collector.grpc_endpoint, service, tmp_path)
+    try:
+        program.goes_on()
+        yield program
+    finally:
+        program._file.touch()
+        program._thread.join()
+
+
+def counted(stack: Stack, service: str) -> float:
+    """What Prometheus has seen added, from first values and resets on, sample by sample."""
+    result = stack.prometheus.ask("query", query=f'{REQUESTS}{{job="{service}"}}[30m]')["result"]
+    added = 0.0
+    for series in result:
+        before = 0.0
+        for _, text in series["values"]:
+            value = float(text)
+            added += value - before if value >= before else value
+            before = value
+    return added
+
+
+def has_counted(stack: Stack, service: str, calls: int) -> None:
+    assert counted(stack, service) == calls
+
+
+def has_traces(jaeger: Jaeger, service: str, calls: int) -> None:
+    traces = jaeger.traces(service)
+    assert len(traces) == calls
+    ids = [span["spanID"] for trace in traces for span in trace["spans"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_collector_is_killed_and_comes_back(
+    own_stack: Stack, programs: Programs, tmp_path: Path
+) -> None:
+    """All that was traced meanwhile arrives, and nothing is counted twice."""
+    with running(programs, own_stack, "killed", tmp_path) as program:
+        program.goes_on()
+        own_stack.collector.kill()
+        program.goes_on()
+        own_stack.collector.start()
+        program.goes_on()
+        calls, slowest = program.end()
+    assert slowest < 5  # the interpreter's first call takes longest
+    eventually(lambda: has_traces(own_stack.jaeger, "killed", calls))
+    time.sleep(2)
+    total = counted(own_stack, "killed")
+    print("counted", total, "of", calls)
+    assert calls - 40 <= total <= calls
+
+
+def test_nothing_is_lost_where_nothing_was_on_its_way(own_stack: Stack, programs: Programs) -> None:
+    """The Collector begins at zero, and Prometheus takes it for the reset that it is."""
+    ask = "from e2e.workers import ask_sync; ask_sync([*range({0}), *range({0})])"
+    for calls, total in ((20, 40), (5, 50), (30, 110)):
+        programs.run(ask.format(calls), own_stack.collector.grpc_endpoint, "quiet")
+        eventually(lambda total=total: has_counted(own_stack, "quiet", total))
+        own_stack.collector.kill()
+        own_stack.collector.start()
+
+
+def test_prometheus_is_away_for_a_while(
+    own_stack: Stack, programs: Programs, tmp_path: Path
+) -> None:
+    with running(programs, own_stack, "unread", tmp_path) as program:
+        program.goes_on()
+        own_stack.prometheus.stop()
+        program.goes_on(60)
+        own_stack.prometheus.start()
+        calls, _ = program.end()
+    eventually(lambda: has_counted(own_stack, "unread", calls))
+
+
+def test_what_jaeger_refuses_waits_on_disk_through_a_restart(
+    own_stack: Stack, programs: Programs, tmp_path: Path
+) -> None:
+    own_stack.jaeger.stop()
+    program = "from e2e.workers import ask_sync; ask_sync([*range(20), *range(20)])"
+    programs.run(program, own_stack.collector.grpc_endpoint, "refused")
+    eventually(lambda: has_counted(own_stack, "refused", 40))
+
+    def waits() -> None:
+        assert own_stack.collector.own("otelcol_exporter_queue_size") > 0
+
+    eventually(waits)
+    own_stack.collector.kill()
+    own_stack.collector.start()
+    eventually(waits)
+    own_stack.jaeger.start()
+    eventually(lambda: has_traces(own_stack.jaeger, "refused", 40))
+
+
+def test_a_full_queue_keeps_what_it_has_and_tells_of_the_rest(
+    programs: Programs, tmp_path: Path
+) -> None:
+    with Stack(tmp_path / "stack", TRACE_QUEUE_SPANS=5000) as stack:
+        stack.jaeger.stop()
+        program = """
+            from e2e.workers import ask_sync
+            ask_sync([n // 2 for n in range(3000)])
+        """
+        programs.run(program, stack.collector.grpc_endpoint, "full")
+        eventually(lambda: has_counted(stack, "full", 3000))
+        own = stack.collector.own
+        assert own("otelcol_exporter_enqueue_failed_spans_total") > 0
+        assert own("otelcol_receiver_refused_spans_total") > 0
+        kept = own("otelcol_receiver_accepted_spans_total")
+        stack.jaeger.start()
+
+        def arrived() -> None:
+            spans = sum(len(trace["spans"]) for trace in stack.jaeger.traces("full"))
+            assert spans == kept
+
+        eventually(arrived)
