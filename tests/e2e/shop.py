@@ -35,8 +35,8 @@ def invoice_of(version: int) -> type[BaseModel]:
 def run(version: int, *, processes: int, pool: int, pause: float, go: str, end: str) -> None:
     """Each process asks for its share of `pool` invoices and customers again and again, from `go` to `end`.
 
-    Both are files. Where there is no `end`, each is asked for once. What each call was is a line of the file
-    `CALLS`: when it ended, and whether it was a hit.
+    Both are files. Where there is no `end`, each is asked for once, and nobody observes it. What each call
+    was is a line of the file `CALLS`: when it ended, and whether it was a hit.
     """
     while not Path(go).exists():
         time.sleep(0.02)
@@ -52,7 +52,8 @@ def _ask(version: int, share: range, pause: float, end: str) -> None:
     )
     cache = RedisCache(os.environ["REDIS_URL"])
     client = instructor.from_openai(sdk, model=MODEL, cache=cache, cache_namespace="shop")
-    instrument(client, name="desk")
+    if end:
+        instrument(client, name="desk")
     models = (invoice_of(version), Customer)
     with Path(os.environ["CALLS"]).open("a", buffering=1) as calls:
         for number in itertools.cycle(share) if end else share:

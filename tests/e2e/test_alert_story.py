@@ -6,7 +6,9 @@ seconds.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -31,8 +33,8 @@ ALERT = "LLMCacheHitRateFallingAfterDeploy"
 OTHERS = ("LLMCacheHitRateFalling", "LLMCacheHitRateCollapsed", "LLMCacheTelemetryLost")
 HOUR = 3600 / shortened.SCALE
 PROCESSES = 4
-POOL = 900
-"""Invoices, and as many customers. Each is asked for once in ninety seconds: so long do invoices miss."""
+POOL = 700
+"""Invoices, and as many customers. A round takes seventy seconds or more: so long do invoices miss."""
 PAUSE = 0.15
 
 PROGRAM = """
@@ -75,9 +77,8 @@ class Shop:
     ) -> Callable[[], None]:
         """Programs that have started and wait; what lets them go."""
         go = self.directory / f"go-{name}"
-        variables = {**self.variables, "OTEL_SERVICE_NAME": name if name == "warm-up" else "shop"}
         arguments = (version, PROCESSES, POOL, pause, go, end and self.directory / end)
-        self.running.append(start(PROGRAM, variables, *arguments))
+        self.running.append(start(PROGRAM, self.variables, *arguments))
         return go.touch
 
     def end(self, file: str) -> None:
@@ -135,6 +136,7 @@ def scene(directory: Path) -> Iterator[Scene]:
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.grpc_endpoint,
             OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE="delta",
             OTEL_METRIC_EXPORT_INTERVAL=500,
+            OTEL_SERVICE_NAME="shop",
             OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=prod",
             REDIS_URL=f"redis://{store.address}/0",
             CALLS=directory / "calls",
@@ -145,7 +147,7 @@ def scene(directory: Path) -> Iterator[Scene]:
                 yield Scene(Calls(directory / "calls"), shop, prometheus, webhook)
             finally:
                 for process in shop.running:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)  # with those that it made
                     process.communicate()
 
 
@@ -162,7 +164,7 @@ def test_a_deploy_that_changes_a_schema_is_alerted_of_and_its_end_is_told(tmp_pa
         third = shop.prepare(2, "deployed", pause=PAUSE, end="end-2")
         time.sleep(4.5 * HOUR)
         assert now.state() == ""
-        assert not now.webhook.notices
+        assert not [each for each in now.webhook.notices if each.name in (ALERT, *OTHERS)]
         steady = now.calls.rate(began, time.time())
         assert steady > 0.99
         old = _digest(now.prometheus)
@@ -190,11 +192,13 @@ def test_a_deploy_that_changes_a_schema_is_alerted_of_and_its_end_is_told(tmp_pa
         assert f"Invoice (digest {next(iter(new))[1]}, since " in text
         assert "Customer" not in text
 
+        eventually(lambda: _fires_silently(now), timeout=HOUR)
         eventually(lambda: _has_ended(now), timeout=6 * HOUR)
         ended = time.time()
-        assert now.calls.rate(ended - HOUR / 4, ended) > 0.9
+        assert now.calls.rate(ended - HOUR / 12, ended) > 0.9
         assert now.state() == ""
-        assert not [each for each in now.webhook.notices if each.name in OTHERS]
+        # What ends with a group is told as ended, even if it was silent; but nothing else was told as firing.
+        assert not [name for name in OTHERS if now.webhook.of(name)]
         _rules_found_data(now.prometheus)
         shop.end("end-2")
         assert deployed < told < ended
@@ -206,6 +210,12 @@ def _told(now: Scene, states: list[str]):
     assert found, (states[-1], now.calls.rate(time.time() - 10, time.time()))
     states.append("firing")
     return found[0]
+
+
+def _fires_silently(now: Scene) -> None:
+    """The fall, beside what says why."""
+    assert now.state("LLMCacheHitRateFalling") == "firing"
+    assert not now.webhook.of("LLMCacheHitRateFalling")
 
 
 def _has_ended(now: Scene) -> None:
@@ -227,9 +237,11 @@ NOT_HERE = {
     "llm_cache:write_premium_cost:increase1h",
     "llm_cache:bypass_share:ratio1h",
     "llm_cache:bypass_share:past1d",
+    "llm_cache:prompt_requests:past1d",
+    "llm_cache:prompt_read_share:past1d",
     "llm_cache:prompt_read_share:fallen1h",
 }
-"""Nobody bypasses, or writes to a prompt cache at a premium, in this story."""
+"""Nobody bypasses, or writes to a prompt cache at a premium, and in the steady past no provider is asked."""
 
 
 def _rules_found_data(prometheus: Prometheus) -> None:
@@ -240,4 +252,4 @@ def _rules_found_data(prometheus: Prometheus) -> None:
     window = f"{int(5 * HOUR)}s"
     names = f"count by (__name__) (last_over_time({{__name__=~'llm_cache:.+'}}[{window}]))"
     found = {dict(labels)["__name__"] for labels in prometheus.vector(names)}
-    assert recorded - found == NOT_HERE
+    assert recorded - found <= NOT_HERE
