@@ -44,19 +44,20 @@ class OwnMetricExporter(OwnExporter):
         super().shutdown(*args, **kwargs)
 
 
-def _deltas(data: MetricsData) -> MetricsData:
-    return MetricsData(
-        [
-            replace(
-                of_resource,
-                scope_metrics=[
-                    replace(of_scope, metrics=[*filter(_is_delta, of_scope.metrics)])
-                    for of_scope in of_resource.scope_metrics
-                ],
-            )
-            for of_resource in data.resource_metrics
-        ]
-    )
+def _deltas(data: MetricsData) -> MetricsData | None:
+    """`None` where there are none, as with running totals."""
+    kept = [
+        replace(
+            of_resource,
+            scope_metrics=[
+                replace(of_scope, metrics=[*filter(_is_delta, of_scope.metrics)])
+                for of_scope in of_resource.scope_metrics
+            ],
+        )
+        for of_resource in data.resource_metrics
+    ]
+    scopes = [of_scope for of_resource in kept for of_scope in of_resource.scope_metrics]
+    return MetricsData(kept) if any(of_scope.metrics for of_scope in scopes) else None
 
 
 def _is_delta(metric: Metric) -> bool:
