@@ -105,7 +105,7 @@ def test_deltas_that_can_not_be_delivered_are_sent_with_the_next(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": f"{histograms}_histogram",
         # Where no answer comes in time though all has arrived, it is counted twice.
-        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": 3,
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": 5,
     }
     with Scene(protocol, simulated_provider, **ways) as scene:
         scene.call()
