@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from support.books import creates_by_instance, outcomes
@@ -46,6 +48,7 @@ from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit.pipeline.outages import Outages
 from llm_cache_otel.emit.pipeline.own_exporter import OwnExporter
 from llm_cache_otel.emit.pipeline.own_metrics import OwnMetricExporter
+from llm_cache_otel.emit.pipeline.own_spans import OwnSpanProcessor
 
 TROUBLES: dict[str, Callable[[TroubledCollector], None]] = {
     "killed": TroubledCollector.kill,
@@ -119,7 +122,7 @@ def test_deltas_that_can_not_be_delivered_are_sent_with_the_next(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": f"{histograms}_histogram",
         # Where no answer comes in time though all has arrived, it is counted twice.
-        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": 3,
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": 5,
     }
     with Scene(protocol, simulated_provider, **ways) as scene:
         scene.call()
@@ -159,6 +162,29 @@ def test_what_began_in_an_outage_and_ends_after_it_is_no_second_one(
     outages.failed("metrics", "to a Collector", time.monotonic())
     outages.delivered("metrics")
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+
+
+def test_metrics_do_not_wait_for_traces_that_are_refused() -> None:
+    """As where a Collector's queue for these is full."""
+    is_let_go, sent = threading.Event(), threading.Event()
+
+    class Refused:
+        def export(self, spans: Any) -> SpanExportResult:
+            assert is_let_go.wait(60)
+            sent.set()
+            return SpanExportResult.SUCCESS
+
+        def shutdown(self) -> None: ...
+
+    outages = Outages()
+    processor = OwnSpanProcessor(Refused(), outages)
+    processor._own._self_kept.append(ReadableSpan("create"))
+    outages.failed("traces", "to a Collector", time.monotonic())
+    outages.delivered("metrics")
+    assert not sent.is_set()
+    is_let_go.set()
+    assert sent.wait(60)
+    processor.shutdown()
 
 
 def test_a_slow_collector_is_no_outage(scene: Scene) -> None:

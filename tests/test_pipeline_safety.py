@@ -47,6 +47,7 @@ NOT_RUN_HERE = {
     "emit.pipeline.own_exporter.OwnExporter.export",  # of spans one by one, as a file may ask for
     "emit.pipeline.own_metrics.OwnMetricExporter._keep",
     "emit.pipeline.own_spans.OwnSpanExporter._oldest",
+    "emit.pipeline.own_spans.OwnSpanExporter._send_kept_beside",
     "emit.pipeline.own_spans.OwnSpanExporter.make_room",
     "emit.pipeline.build._OwnMeterProvider._handle_fork",
     "emit.pipeline.build._OwnReader._at_fork_reinit",

@@ -177,6 +177,23 @@ def test_metrics_agree(fleet: Fleet, programs: Programs) -> None:
         places = fleet.prometheus.vector(f"count by (job, instance) ({counted})")
         jobs = Counter(dict(labels)["job"] for labels in places)
         assert set(jobs.values()) == {1}
-        assert len({dict(labels)["instance"] for labels in places}) == 2
 
     eventually(agrees)
+
+
+def test_a_gateway_is_away_for_a_while(fleet: Fleet, programs: Programs) -> None:
+    """What was meant for it waits at the agents, and is counted once, whichever gateway it is of."""
+    program = "from e2e.workers import ask_sync; ask_sync([*range(5), *range(5)])"
+    fleet.gateways[0].stop()
+    for number in range(6):
+        agent = fleet.agents[number % 2]
+        programs.run(program, agent.grpc_endpoint, f"waiting-{number}")
+    fleet.gateways[0].start()
+
+    def counted() -> None:
+        outcomes = fleet.prometheus.by(
+            "llm_cache_outcome", 'llm_cache_requests_total{job=~"waiting-.*"}'
+        )
+        assert outcomes == {"miss": 30, "hit": 30}
+
+    eventually(counted, 60)

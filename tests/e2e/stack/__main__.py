@@ -19,10 +19,10 @@ from e2e.stack.backends import Jaeger, Prometheus, alertmanager
 from e2e.stack.collector import CONFIG, PORTS, Collector
 from e2e.stack.finding import Missing
 from e2e.stack.server import Server, free_port
+from llm_cache_otel.cli.destination import SERVICE_NAME
 
 UP = finding.CACHE / "up"
 RUNNING = UP / "running.json"
-SERVICE = "llm-cache-demo"
 ALERTMANAGER = "127.0.0.1:9093"
 
 
@@ -87,7 +87,6 @@ def _send_demo(endpoint: str) -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
-        "OTEL_SERVICE_NAME": SERVICE,
         "NO_PROXY": "*",
     }
     command = [sys.executable, "-m", "llm_cache_otel", "demo"]
@@ -98,8 +97,8 @@ def _say(
     jaeger: Jaeger, collector: Collector, prometheus: Prometheus, alerts: Server | None
 ) -> None:
     tags = quote('{"llm_cache.outcome":"miss"}')
-    search = f"{jaeger.url}/search?service={SERVICE}&tags={tags}"
-    api = f"{jaeger.url}/api/traces?service={SERVICE}&limit=3"
+    search = f"{jaeger.url}/search?service={SERVICE_NAME}&tags={tags}"
+    api = f"{jaeger.url}/api/traces?service={SERVICE_NAME}&limit=3"
     requests = "llm_cache_requests_total{llm_cache_outcome"
     ratio = quote(f'sum({requests}="hit"}}) / sum({requests}=~"hit|miss"}})')
     print(f"""

@@ -40,6 +40,10 @@ class Jaeger(Server):
             },
         )
 
+    def stop(self) -> None:
+        """At once: it has nothing to save, and takes ten seconds to find that out."""
+        self.kill()
+
     def traces(self, service: str, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """As its search finds them, by tags of one span of each; the last hour's."""
         query = {"service": service, "limit": "10000", "lookback": "1h"}

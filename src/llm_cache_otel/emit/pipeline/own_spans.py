@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,8 @@ class OwnSpanExporter(OwnExporter):
         super().__init__(exporter, "traces", outages)
         self._self_kept: deque[ReadableSpan] = deque()
         self._self_batches: Any = None
-        outages.when_delivered(self.send_kept)
+        self._self_beside: threading.Thread | None = None
+        outages.when_delivered(self._send_kept_beside)
 
     def belong_to(self, batches: Any) -> None:
         """To the SDK's `BatchProcessor`, whose queue what is kept shares the room with."""
@@ -61,6 +63,18 @@ class OwnSpanExporter(OwnExporter):
             if again:
                 kept.extendleft(reversed(spans))
                 self.make_room()
+
+    def _send_kept_beside(self) -> None:
+        """Whoever has delivered the other signal's must not wait: that these are taken too is not said."""
+        running = self._self_beside is not None and self._self_beside.is_alive()
+        if self._self_kept and not running:
+            self._self_beside = threading.Thread(
+                target=self.send_kept, name="llm_cache_otel-kept", daemon=True
+            )
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the interpreter exits, and shutdown sends them
+                self._self_beside.start()
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.send_kept()
