@@ -134,7 +134,7 @@ def test_deltas_that_can_not_be_delivered_are_sent_with_the_next(
             assert not scene.puppet.flush(2)
         scene.collector.revive()
         scene.call()
-        assert scene.collector.receiver.wait_for(scene.all_counted, 20)
+        assert scene.collector.receiver.wait_for(scene.all_counted, 60)
         assert scene.puppet.flush(10)
         assert scene.all_counted()
         metrics = scene.collector.receiver.metrics()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anthropic
 import instructor
@@ -21,7 +22,7 @@ from support.versions import HAS_NAMESPACES, max_retries, namespace
 from llm_cache_otel import Settings, instrument, reporter
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
-from llm_cache_otel.interpret import earlier_requests, patterns
+from llm_cache_otel.interpret import earlier_requests, fingerprint, patterns
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
 
 WATCHED = (
@@ -168,6 +169,8 @@ def test_the_program_sees_what_it_saw_without_us(
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     monkeypatch.setattr(reporter, "sent_prompts", SentPrompts())
+    # Texts whose fingerprints somebody holds on to are not looked at again.
+    monkeypatch.setattr(fingerprint, "_known", WeakValueDictionary())
     monkeypatch.setattr(provider, "prompt_cache", PromptCache(time.monotonic))
     # Of so short and so mixed a program some of this would be neither forgotten nor said.
     monkeypatch.setattr(earlier_requests, "_MOST_REQUESTS", 16)

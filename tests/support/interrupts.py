@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from types import FrameType
 from typing import Any
 
 OURS = "llm_cache_otel"
+
+_collection = {"phase": "stop"}
+"""Of the garbage collector, which passes on nothing that is raised by what it runs."""
+gc.callbacks.append(lambda phase, _: _collection.update(phase=phase))
 
 
 class InterruptAt:
@@ -21,6 +26,8 @@ class InterruptAt:
         is_generator = (
             frame.f_code.co_flags & inspect.CO_GENERATOR
         )  # one that is dropped passes nothing on
+        if _collection["phase"] == "start":
+            return
         if event == "call" and not is_generator and f"/src/{OURS}/" in frame.f_code.co_filename:
             self._left -= 1
             if self._left == 0:
