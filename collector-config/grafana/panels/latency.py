@@ -22,71 +22,54 @@ def over_range(share: float, buckets: str) -> str:
     return f"histogram_quantile({share}, {q.increase(buckets, 'le')})"
 
 
+TAKES = [
+    ("A hit takes", 0.5, q.REQUEST_SECONDS(q.HIT), "Median in this range."),
+    ("A miss takes", 0.5, q.REQUEST_SECONDS(q.MISS), "Median in this range."),
+    (
+        "The slowest hits take",
+        0.99,
+        q.REQUEST_SECONDS(q.HIT),
+        "p99. Near to a miss: the cache's backend is slow, or entries are large.",
+    ),
+    (
+        "A key takes",
+        0.95,
+        q.KEY_SECONDS(),
+        (
+            "p95. Every cached call pays it, hit or miss; milliseconds of it come of large "
+            "prompts or schemas."
+        ),
+    ),
+    (
+        "The backend's get takes",
+        0.95,
+        q.BACKEND_SECONDS('llm_cache_operation="get"'),
+        (
+            "p95. A hit can't be quicker. In async programs the event loop waits for it "
+            "where the adapter is Instructor's."
+        ),
+    ),
+    (
+        "The provider takes",
+        0.5,
+        q.PROVIDER_SECONDS(),
+        "Median of single attempts; retries are several.",
+    ),
+]
+"""The first row: a title, which share of calls is quicker, of which histogram, and what to conclude."""
+
+
 def latency() -> Dashboard:
+    board = page(
+        "llm-cache-latency",
+        "latency",
+        "How long calls take with a hit and without, and what caching itself takes. Dots are "
+        "traces.",
+    )
+    for title, share, buckets, conclusion in TAKES:
+        board = board.with_panel(number(title, "s", over_range(share, buckets), conclusion, span=4))
     return (
-        page(
-            "llm-cache-latency",
-            "latency",
-            "How long calls take with a hit and without, and what caching itself takes. Dots are "
-            "traces.",
-        )
-        .with_panel(
-            number(
-                "A hit takes",
-                "s",
-                over_range(0.5, q.REQUEST_SECONDS(q.HIT)),
-                "Median in this range.",
-                span=4,
-            )
-        )
-        .with_panel(
-            number(
-                "A miss takes",
-                "s",
-                over_range(0.5, q.REQUEST_SECONDS(q.MISS)),
-                "Median in this range.",
-                span=4,
-            )
-        )
-        .with_panel(
-            number(
-                "The slowest hits take",
-                "s",
-                over_range(0.99, q.REQUEST_SECONDS(q.HIT)),
-                "p99. Near to a miss: the cache's backend is slow, or entries are large.",
-                span=4,
-            )
-        )
-        .with_panel(
-            number(
-                "A key takes",
-                "s",
-                over_range(0.95, q.KEY_SECONDS()),
-                "p95. Every cached call pays it, hit or miss; milliseconds of it come of large "
-                "prompts or schemas.",
-                span=4,
-            )
-        )
-        .with_panel(
-            number(
-                "The backend's get takes",
-                "s",
-                over_range(0.95, q.BACKEND_SECONDS('llm_cache_operation="get"')),
-                "p95. A hit can't be quicker. In async programs the event loop waits for it "
-                "where the adapter is Instructor's.",
-                span=4,
-            )
-        )
-        .with_panel(
-            number(
-                "The provider takes",
-                "s",
-                over_range(0.5, q.PROVIDER_SECONDS()),
-                "Median of single attempts; retries are several.",
-                span=4,
-            )
-        )
-        .with_row(Row("Calls"))
+        board.with_row(Row("Calls"))
         .with_panel(_heatmap())
         .with_panel(
             series(
