@@ -277,6 +277,14 @@ def test_what_is_kept_of_metrics_is_bounded_and_in_order(caplog: pytest.LogCaptu
     assert list(map(id, sent)) == list(map(id, [*deltas[5:], last]))
     assert "5 collections of metrics were lost" in caplog.messages[-1]
 
+    exporter.works = False
+    kept = [collection(AggregationTemporality.DELTA) for _ in range(2)]
+    for each in kept:
+        own.export(each)
+    exporter.works = True
+    own.shutdown()
+    assert list(map(id, sent[-2:])) == list(map(id, kept))
+
 
 def test_a_try_that_comes_too_late_is_no_refusal() -> None:
     """The exporter over HTTP gives up for good where its time is up as it would try again."""

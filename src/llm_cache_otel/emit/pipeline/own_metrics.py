@@ -36,8 +36,10 @@ class OwnMetricExporter(OwnExporter):
         return FAILED["metrics"] if lost else result
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
-        while self._self_kept and not self.deliver(self._self_kept.popleft())[1]:
-            pass
+        # A last collection that finds nothing new exports nothing, nor what is kept.
+        again = False
+        while self._self_kept and not again:
+            _, again = self.deliver(self._self_kept.popleft())
         super().shutdown(*args, **kwargs)
 
     def _keep(self, metrics_data: MetricsData) -> None:

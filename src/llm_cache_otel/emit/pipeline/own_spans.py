@@ -71,9 +71,8 @@ class OwnSpanExporter(OwnExporter):
             self._self_beside = threading.Thread(
                 target=self.send_kept, name="llm_cache_otel-kept", daemon=True
             )
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the interpreter exits, and shutdown sends them
+            # Where the interpreter exits no thread starts, and shutdown sends them.
+            with contextlib.suppress(RuntimeError):
                 self._self_beside.start()
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
