@@ -50,6 +50,7 @@ class Application:
             metrics.set_meter_provider(self.providers["M"])
 
     def report(self) -> dict[str, Any]:
+        later.wait(10)
         globals_now = trace._TRACER_PROVIDER, metrics._internal._METER_PROVIDER
         return {
             "globals are the application's": globals_now == (*self.providers.values(),),

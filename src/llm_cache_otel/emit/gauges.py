@@ -12,8 +12,12 @@ from llm_cache_otel import forks
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import MOST_VALUES
 from llm_cache_otel.guard import Guard
+from llm_cache_otel.later import later
 
 Size = tuple[int, int | None]
+_PATIENCE = 1.0
+"""Seconds that a collection waits for what is to be counted, before it goes without."""
+
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -108,6 +112,7 @@ class Gauges:
         for inventory in self._inventories:
             with inventory.guard("gauges"):
                 inventory.prepare()
+        later.wait(_PATIENCE)
         return self._sums(0)
 
     def _capacity(self, options: CallbackOptions) -> Iterable[Observation]:

@@ -21,7 +21,6 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
-from llm_cache_otel.observe.backend import current_listener
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
@@ -102,8 +101,7 @@ class Call:
         self.scope = self.reporter.open(
             Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
         )
-        # What Instructor asks of its cache is no lookup of a function around it.
-        self._surroundings = Surroundings(self, self.scope, current={current_listener: None})
+        self._surroundings = Surroundings(self, self.scope)
 
     def _read_cache(self, kwargs: Mapping[str, Any]) -> None:
         cache = kwargs.get("cache")

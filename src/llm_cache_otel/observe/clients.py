@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from llm_cache_otel import forks
-from llm_cache_otel.guard import Guarded
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.boundary import ObservedCreate, bare
 from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.instructor_api import (
@@ -118,8 +118,10 @@ class ObservedClients:
             known.watch.on = False
             known.watch = replace(known.watch, on=True)
 
-    def guard(self, client: object) -> Guarded:
-        return Guarded("client", lambda where, error: self._report_error(client, where, error))
+    def swallows(self, client: object, error: Exception) -> bool:
+        """As a guard does that knows nobody but the client."""
+        guard = Guard(lambda where, error: self._report_error(client, where, error))
+        return guard.swallows("client", error)
 
     def _report_error(self, client: object, where: str, error: Exception) -> None:
         known = self._known.get(id(client))
@@ -199,15 +201,21 @@ class _Create:
                 f"{type(client).__name__!r} object has no attribute {CREATE!r}"
             ) from None
         watched = None
-        with self._clients.guard(client):
+        try:
             watched = self._clients.watched(client, create)
+        except Exception as error:
+            if not self._clients.swallows(client, error):
+                raise
         return create if watched is None else watched
 
     def __set__(self, client: Any, create: Any) -> None:
         before = _held_by(client).get(CREATE)
         _held_by(client)[CREATE] = create
-        with self._clients.guard(client):
+        try:
             self._clients.replaced(client, before, create)
+        except Exception as error:
+            if not self._clients.swallows(client, error):
+                raise
 
     def __delete__(self, client: Any) -> None:
         try:

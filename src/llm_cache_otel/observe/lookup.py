@@ -33,7 +33,7 @@ class _CacheStep:
         self._start_ns = start_ns
         self._end_ns = start_ns
         self._scope = call.reporter.open(Opening(role, start_ns), call.scope)
-        self._surroundings = Surroundings(None, self._scope)
+        self._surroundings = Surroundings(scope=self._scope)
 
     def tapped(self, cache: Any) -> Tap:
         """What Instructor's helper is to use in the adapter's place."""

@@ -16,9 +16,9 @@ from typing import Any
 from llm_cache_otel import forks
 from llm_cache_otel.facts import BackendFacts, Opening, Operation, Scope, SpanRole
 from llm_cache_otel.observe import adapter
-from llm_cache_otel.observe.backend import BackendStep, current_listener, is_busy
+from llm_cache_otel.observe.backend import BackendStep, is_busy
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import Clock, Observing
+from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, surroundings
 from llm_cache_otel.observe.stores import Asked, Method, is_async, methods_of
 
 Place = tuple[type, str]
@@ -146,7 +146,7 @@ def _step(
 ) -> BackendStep | None:
     if observed.reporter.is_suppressed():
         return None
-    listener = current_listener.get()
+    listener = surroundings.get(NOWHERE).listener
 
     def open_scope(start_ns: int) -> Scope:
         return observed.reporter.open(Opening(_ROLES[method.operation], start_ns))
