@@ -2,7 +2,7 @@
 
 What is put may come from anywhere, even from a finalizer that a garbage collection runs while this very
 thread holds one of the OpenTelemetry SDK's locks, or from a signal's handler; so putting takes no lock. A
-thread of our own does what was put, a fifth of a second after the first of it; whoever can't wait, such as
+thread of our own does what was put, a second after the first of it; whoever can't wait, such as
 `flush` or a collection of metrics, does it at once, in order all the same.
 """
 
@@ -15,17 +15,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from llm_cache_otel import forks
 
 Work = Callable[[], None]
 
 _EXIT_TIMEOUT = 2.0
-_PAUSE = 0.2
+_PAUSE = 1.0
 """Seconds that more may come, once something has been put."""
 
-_MOST = 4_096
+_MANY, _MOST = 1_024, 4_096
+"""How much is not waited with any longer, and how much there is room for."""
+
 _SLICE = 0.001
 """Seconds after which the thread lets others have Python's lock; by themselves they would wait for longer."""
 
@@ -47,6 +49,7 @@ class Later:
         self._work: deque[Work] = deque()
         self._closing: dict[int, Work] = {}
         self._bell: SimpleQueue[None] = SimpleQueue()
+        self._hurry: SimpleQueue[None] = SimpleQueue()
         self._is_rung = False
         self._done = 0
         self._stuck_at: int | None = None
@@ -65,7 +68,10 @@ class Later:
                 # A forked child of multiprocessing skips atexit before Python 3.13.
                 sys.modules["multiprocessing.util"].Finalize(None, self._exit, exitpriority=-100)
             thread = threading.Thread(
-                target=self._run, args=(self._bell,), name="llm_cache_otel-later", daemon=True
+                target=self._run,
+                args=(self._bell, self._hurry),
+                name="llm_cache_otel-later",
+                daemon=True,
             )
             thread.start()
             self._generation = forks.generation
@@ -81,6 +87,8 @@ class Later:
         if not self._is_rung:
             self._is_rung = True
             self._bell.put(None)
+        elif len(self._work) == _MANY:
+            self._hurry.put(None)
         return True
 
     def close_with(self, work: Work) -> None:
@@ -125,10 +133,11 @@ class Later:
         """In a child: what was put is its parent's to say."""
         self._begin_anew()
 
-    def _run(self, bell: SimpleQueue[None]) -> None:
+    def _run(self, bell: SimpleQueue[None], hurry: SimpleQueue[None]) -> None:
         while True:
             bell.get()
-            time.sleep(_PAUSE)
+            with contextlib.suppress(Empty):
+                hurry.get(timeout=_PAUSE)
             self._is_rung = False
             with contextlib.suppress(BaseException):  # or nothing would ever be told again
                 self._do_all()

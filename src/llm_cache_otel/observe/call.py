@@ -55,7 +55,7 @@ class Watch:
         self.reporter, self.name, self.given = reporter, name, given
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Target:
     """What is known of an instrumented client before it is called.
 
@@ -118,8 +118,11 @@ class Call:
         self.namespace_shared = (
             "cache_namespace" in kwargs or not instructor_api.keys_have_namespaces
         )
-        with self.guard("cache size"):
+        try:
             adapter.watch_size(self.reporter, cache, self.backend, self.name)
+        except Exception as error:
+            if not self.guard.swallows("cache size", error):
+                raise
 
     def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
         self.answer = response_model.requested_answer(
@@ -129,9 +132,12 @@ class Call:
         )
         self.response_model: str | None = None
         self.schema_digest: str | None = None
-        with self.guard("response model"):
+        try:
             self.response_model = response_model.display_name(requested)
             self.schema_digest = response_model.schema_digest(requested)
+        except Exception as error:
+            if not self.guard.swallows("response model", error):
+                raise
 
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether these are this very call's arguments, on their way through another function.

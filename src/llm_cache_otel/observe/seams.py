@@ -38,8 +38,11 @@ def _key(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs)
     start = time.perf_counter_ns()
     key = wrapped(*args, **kwargs)
     end = time.perf_counter_ns()
-    with call.guard("key"):
+    try:
         call.key_computed(key, call.clock.at(start), call.clock.at(end), kwargs)
+    except Exception as error:
+        if not call.guard.swallows("key", error):
+            raise
     return key
 
 
@@ -64,8 +67,11 @@ def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwarg
 def _tapped(seen: Observing, args: Args) -> Args:
     cache = args[0]
     if seen.step is not None:
-        with seen.guard("tap"):
+        try:
             cache = seen.step.tapped(cache)
+        except Exception as error:
+            if not seen.guard.swallows("tap", error):
+                raise
     return (cache, *args[1:])
 
 
