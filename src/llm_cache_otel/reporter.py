@@ -158,7 +158,7 @@ class Reporter:
 
     def watch_size(
         self,
-        cache: weakref.ref[object],
+        cache: object,
         size: Callable[[object], Size],
         backend: str,
         name: str | None,

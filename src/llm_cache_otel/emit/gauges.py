@@ -33,20 +33,20 @@ class Inventory:
 
     def watch_size(
         self,
-        cache: weakref.ref[object],
+        cache: object,
         size: Callable[[object], Size],
         backend: str,
         name: str | None,
     ) -> None:
-        identity = id(cache())
+        identity = id(cache)
         known = self._caches.get(identity)
-        if known is not None and known[0]() is cache():
+        if known is not None and known[0]() is cache:
             return
         labels = [(names.BACKEND, backend)]
         if name is not None:
             labels.append((names.NAME, name))
         with self._lock:
-            self._caches[identity] = (cache, size, tuple(labels))
+            self._caches[identity] = (weakref.ref(cache), size, tuple(labels))
 
     def note_schema(self, response_model: str, digest: str) -> None:
         """Remember a schema in use; of more than 100 the first are kept."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -17,18 +18,26 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from llm_cache_otel import forks
+from llm_cache_otel.facts import Opening
 from llm_cache_otel.guard import Guard
 
 
 class LazySpan(Span):
     """Stands in for the span that `start` starts, once, when it is first asked for anything. Thread-safe.
 
-    Where that fails, what begins within it is the `parent`'s child.
+    It begins `around`; where starting it fails, what begins within it is of the span there.
     """
 
-    def __init__(self, start: Callable[[], Span], parent: Span, guard: Guard) -> None:
+    def __init__(
+        self,
+        start: Callable[[Opening, Context], Span],
+        opening: Opening,
+        around: Context,
+        guard: Guard,
+    ) -> None:
         self._start = start
-        self._parent = parent
+        self._opening = opening
+        self._around = around
         self._guard = guard
         self._span: Span | None = None
         self._lock = threading.RLock()
@@ -41,9 +50,9 @@ class LazySpan(Span):
                 span = self._span
                 if span is None:
                     with self._guard("spans"):
-                        span = self._start()
+                        span = self._start(self._opening, self._around)
                     if span is None:
-                        span = NonRecordingSpan(self._parent.get_span_context())
+                        span = NonRecordingSpan(get_current_span(self._around).get_span_context())
                     self._span = span
         return span
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import Token
-from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as context_api
@@ -15,7 +14,6 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TracerProvider,
-    get_current_span,
     set_span_in_context,
 )
 from opentelemetry.util.types import AttributeValue
@@ -125,7 +123,7 @@ class Spans:
         )
 
     def _span(self, opening: Opening, around: Context, guard: Guard) -> LazySpan:
-        return LazySpan(partial(self._start, opening, around), get_current_span(around), guard)
+        return LazySpan(self._start, opening, around, guard)
 
     def _told_elsewhere(
         self,

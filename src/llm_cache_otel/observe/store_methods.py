@@ -50,15 +50,15 @@ class StoreMethods:
 
     def add(self, store: Any, reporter: Reporter, name: str | None) -> None:
         identity = id(store)
-        backend = adapter.backend_of(store)
+        traits = adapter.traits_of(store)
         reference = weakref.ref(store, lambda _: self._observed.pop(identity, None))
-        observed = ObservedStore(reference, reporter, backend, name, is_async(store))
+        observed = ObservedStore(reference, reporter, traits.backend, name, is_async(store))
         with self._lock:
             self._observed[identity] = observed
             for place, method in _places_of(store).items():
                 if place not in self._undo:
                     self._undo[place] = self._wrap(*place, method)
-        adapter.watch_size(reporter, store, backend, name)
+        adapter.watch_size(reporter, store, traits, name)
 
     def remove(self, store: object) -> None:
         with self._lock:
