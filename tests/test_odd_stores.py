@@ -29,7 +29,7 @@ from llm_cache_otel.caching.entries import Entries
 from llm_cache_otel.caching.keys import Keys
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.observe.adapter import place_of
-from llm_cache_otel.observe.step import asking, current_call
+from llm_cache_otel.observe.step import NOWHERE, surroundings
 
 
 class Note(BaseModel):
@@ -249,8 +249,8 @@ def interrupting() -> Callable[..., int]:
             finally:
                 sys.setprofile(None)
             struck = interrupt.struck
-            assert current_call.get() is None, interrupt.where
-            assert asking.get() is None, interrupt.where
+            assert surroundings.get(NOWHERE).call is None, interrupt.where
+            assert surroundings.get(NOWHERE).asks is None, interrupt.where
             assert trace.get_current_span() is trace.INVALID_SPAN, interrupt.where
         return interrupted
 

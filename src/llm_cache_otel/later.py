@@ -47,7 +47,7 @@ class Later:
     def _begin_anew(self) -> None:
         self._doing = forks.lock()
         self._work: deque[Work] = deque()
-        self._closing: dict[int, Work] = {}
+        self._closing: dict[object, Work] = {}
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._is_rung = False
@@ -91,9 +91,9 @@ class Later:
             self._hurry.put(None)
         return True
 
-    def close_with(self, work: Work) -> None:
-        """Have `work` done, once, when nothing else waits any more: it sums up what was done."""
-        self._closing[id(work)] = work
+    def close_with(self, whose: object, work: Work) -> None:
+        """Have `work` done, once, when nothing else waits any more: it sums up what was done. It guards itself."""
+        self._closing[whose] = work
 
     def wait(self, timeout: float) -> bool:
         """Whether all that was put before is done within `timeout` seconds. Does it itself."""

@@ -19,6 +19,7 @@ from opentelemetry.trace import TracerProvider
 from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
 from llm_cache_otel.emit.gauges import Inventory, Size
 from llm_cache_otel.emit.log import warn_once
+from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.signals import Route, Signals
 from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import BackendFacts, CallFacts, FunctionHits, Opening, Scope, Verdict
@@ -109,6 +110,7 @@ class Reporter:
             signals = self.route.signals()
             for spared in spared_by(facts.hits, self._bills.of_origin):
                 signals.metrics.record_function_hits(facts, spared)
+            self._close_with(signals.metrics)
             self._tell_of_missing_prices()
             if facts.stale is not None:
                 advice = stale_model(facts, facts.stale)
@@ -131,6 +133,13 @@ class Reporter:
             else:
                 self._call_finished(facts, signals)
             self._tell_of_losses(signals)
+
+    def _close_with(self, metrics: Metrics) -> None:
+        later.close_with(metrics, partial(self._pass_on, metrics))
+
+    def _pass_on(self, metrics: Metrics) -> None:
+        with self.guard("metrics"):
+            metrics.pass_on()
 
     def _tell_of_losses(self, signals: Signals) -> None:
         lost, self._lost_told = self._lost - self._lost_told, self._lost
@@ -184,6 +193,7 @@ class Reporter:
             return
         with self.guard("metrics"):
             signals.metrics.record_call(call, verdict)
+            self._close_with(signals.metrics)
         with self.guard("gauges"):
             if call.response_model is not None and call.schema_digest is not None:
                 self._inventory.note_schema(call.response_model, call.schema_digest)

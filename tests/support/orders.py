@@ -98,6 +98,7 @@ def play(order: str) -> None:
         if calling:
             assert caller is not None
             caller.client.create(**request_for(event), model=f"{process} {event}")
+    later.wait(10)
     said = [records.get().getMessage() for _ in range(records.qsize())]
     report = {"order": order, "process": process, "said": said, **application.report()}
     os.write(1, f"{json.dumps(report)}\n".encode())  # whole, whoever else writes

@@ -28,7 +28,6 @@ from llm_cache_otel.facts import (
     Spared,
     Verdict,
 )
-from llm_cache_otel.later import later
 
 KEY_BOUNDARIES = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1]
 BACKEND_BOUNDARIES = [
@@ -112,8 +111,11 @@ class Metrics:
         tellers = (each.duration for each in neighbours if each.duration is not None)
         return not self._alone and is_told(tellers, self._operation_duration)
 
+    def pass_on(self) -> None:
+        """Have the SDK told of what has been counted since it was last."""
+        self._tallies.pass_on()
+
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
-        later.close_with(self._tallies.pass_on)
         context = _context(call.scope)
         whose = {
             names.NAME: call.name,
@@ -154,7 +156,6 @@ class Metrics:
 
     def record_function_hits(self, hits: FunctionHits, spared: Spared) -> None:
         """Several hits of a function's cache at once, of one provider and model."""
-        later.close_with(self._tallies.pass_on)
         whose = {
             names.NAME: hits.name,
             names.GEN_AI_PROVIDER_NAME: spared.provider,
