@@ -43,7 +43,7 @@ WATCHED = (
     *("interpret.patterns.Patterns._of_function", "interpret.patterns._no_"),
     *("interpret.advice.stale_model", "emit.metrics.Metrics.record_function_hits"),
     *("emit.bill_metrics.BillMetrics.record_spared", "emit.gauges.Inventory.prepare"),
-    *(f"reporter.Reporter.{name}" for name in ("function_hits", "_say_hits", "ready")),
+    *(f"reporter.Reporter.{name}" for name in ("function_hits", "ready")),
 )
 BEFORE_THE_CALL = (
     *("observe.functions.", "observe.function_cache.observed_cache", "observe.stores.no_store"),

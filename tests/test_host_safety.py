@@ -114,6 +114,8 @@ OFF_THE_PATH = (
         *(f"later.Later.{name}" for name in ("__init__", "_begin_anew", "wait", "_run", "_do_all")),
         *(f"later.Later.{name}" for name in ("_do_one", "_close", "_has_helped")),  # test_later.py
         *(f"later.Later.{name}" for name in ("pause", "resume", "end")),  # of forks
+        *("reporter.Reporter._say", "reporter.Reporter._pass_on"),
+        "observe.remembered.Remembered.__init__",
         "emit.lazy._AroundForks.",
         # Called by an application's provider: test_later.py
         *("emit.ahead.", "emit.tally.Tally.__init__", "emit.tally.Tallies.__init__"),
@@ -159,7 +161,7 @@ ELSEWHERE = (
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.adapter.identity_of", "observe.adapter.place_of", "observe.adapter.full_at"),
+    *("observe.adapter.identity_of", "observe.adapter._place", "observe.adapter.full_at"),
     "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py

@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult
 from pydantic import BaseModel, field_validator
 from support.models import MESSAGES, User
 from support.recording import Recording
+from support.sabotage import FUNCTIONS, Broken
 from support.ways import MODEL, make_client
 
 import llm_cache_otel.later as later_module
@@ -276,7 +277,8 @@ def test_what_is_put_is_done_in_order_whoever_does_it(own: Later) -> None:
     done: list[int] = []
     for number in range(5):
         assert own.put(lambda number=number: done.append(number))
-    own.close_with(lambda: done.append(-1))
+    own.close_with(done, lambda: done.append(-2))
+    own.close_with(done, lambda: done.append(-1))
     assert own.wait(1)
     assert done == [0, 1, 2, 3, 4, -1]
     assert own.wait(1)
@@ -351,3 +353,35 @@ def test_calls_go_on_while_a_processor_hangs_and_what_is_dropped_is_counted(
     assert dropped > 0
     assert requests + dropped == 42
     assert len([text for text in caplog.messages if "dropped some" in text]) == 1
+
+
+@pytest.mark.parametrize("name", ["_has_helped", "_do_one"])
+def test_a_call_does_not_notice_where_making_room_fails(
+    name: str, provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = Exported()
+    client = exported.client(provider)
+    expected = client.create(**REQUEST)
+    monkeypatch.setattr(later_module, "_MOST", 0)
+    sabotage = Broken(FUNCTIONS[f"later.Later.{name}"])
+    sabotage.start()
+    try:
+        assert client.create(**REQUEST) == expected
+    finally:
+        sabotage.stop()
+    assert sabotage.runs
+
+
+@pytest.mark.parametrize("how", ["force_flush", "shutdown"])
+def test_an_applications_flushing_does_not_notice_where_ours_fails(
+    how: str, provider: SimulatedProvider
+) -> None:
+    exported = Exported()
+    exported.client(provider).create(**REQUEST)
+    sabotage = Broken(FUNCTIONS["later.Later.wait"])
+    sabotage.start()
+    try:
+        getattr(exported.tracers, how)()
+    finally:
+        sabotage.stop()
+    assert sabotage.runs

@@ -92,7 +92,7 @@ class Later:
         return True
 
     def close_with(self, whose: object, work: Work) -> None:
-        """Have `work` done, once, when nothing else waits any more: it sums up what was done. It guards itself."""
+        """Have `work` done, once, when nothing else waits: it sums up what was done, and guards itself."""
         self._closing[whose] = work
 
     def wait(self, timeout: float) -> bool:
@@ -139,8 +139,9 @@ class Later:
             with contextlib.suppress(Empty):
                 hurry.get(timeout=_PAUSE)
             self._is_rung = False
-            with contextlib.suppress(BaseException):  # or nothing would ever be told again
-                self._do_all()
+            while self._work or self._closing:
+                with contextlib.suppress(BaseException):  # or nothing would ever be told again
+                    self._do_all()
 
     def _do_all(self) -> None:
         """Of a large heap without letting go, for it grows faster than that."""
