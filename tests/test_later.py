@@ -277,8 +277,8 @@ def test_what_is_put_is_done_in_order_whoever_does_it(own: Later) -> None:
     done: list[int] = []
     for number in range(5):
         assert own.put(lambda number=number: done.append(number))
-    own.close_with(done, lambda: done.append(-2))
-    own.close_with(done, lambda: done.append(-1))
+    own.close_with(own, lambda: done.append(-2))
+    own.close_with(own, lambda: done.append(-1))
     assert own.wait(1)
     assert done == [0, 1, 2, 3, 4, -1]
     assert own.wait(1)
@@ -361,12 +361,12 @@ def test_a_call_does_not_notice_where_making_room_fails(
 ) -> None:
     exported = Exported()
     client = exported.client(provider)
-    expected = client.create(**REQUEST)
+    expected = client.create(**REQUEST).model_dump()
     monkeypatch.setattr(later_module, "_MOST", 0)
     sabotage = Broken(FUNCTIONS[f"later.Later.{name}"])
     sabotage.start()
     try:
-        assert client.create(**REQUEST) == expected
+        assert client.create(**REQUEST).model_dump() == expected
     finally:
         sabotage.stop()
     assert sabotage.runs

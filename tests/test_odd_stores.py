@@ -44,13 +44,15 @@ import diskcache, redis.asyncio
 from pydantic import BaseModel
 from support.recording import Recording
 from llm_cache_otel import instructor_cache, instrument
+from llm_cache_otel.later import later
 
 class Note(BaseModel):
     text: str
 
 recording = Recording()
 first = instrument(diskcache.Cache(sys.argv[1]), **recording.providers)
-first.get("a")  # so that there is something to lock
+first.get("a")
+later.wait(10)  # so that there is something to lock
 silent = socket.create_server(("127.0.0.1", 0))
 store = redis.asyncio.Redis(port=silent.getsockname()[1])
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from llm_cache_otel import forks
+from llm_cache_otel.guard import Guard
 
 Work = Callable[[], None]
 
@@ -154,13 +155,14 @@ class Later:
         self._close(_EXIT_TIMEOUT)
 
     def _do_one(self, timeout: float) -> bool:
-        """Whether the next is done in time, by whomever. What escapes from it is the host's."""
+        """Whether the next is done in time, by whomever."""
         if not self._doing.acquire(timeout=timeout):
             return False
         try:
             if self._work:
-                self._work.popleft()()
+                work = self._work.popleft()
                 self._done += 1
+                _guarded(work)
         finally:
             self._doing.release()
         return True
@@ -170,7 +172,7 @@ class Later:
             return False
         try:
             while self._closing:
-                self._closing.popitem()[1]()
+                _guarded(self._closing.popitem()[1])
         finally:
             self._doing.release()
         return True
@@ -183,6 +185,15 @@ class Later:
             return True
         self._stuck_at = self._done
         return False
+
+
+_guard = Guard(lambda where, error: None)
+
+
+def _guarded(work: Work) -> None:
+    """Whoever does it may be the host's thread: what a signal's handler raises goes on, and nothing else."""
+    with _guard("later"):
+        work()
 
 
 later = Later()

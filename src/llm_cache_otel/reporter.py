@@ -81,7 +81,11 @@ class Reporter:
         with self.guard("prices"):
             load = self._bills.prepare()
             if load is not None:
-                later.put(load)
+                later.put(partial(self._load, load))
+
+    def _load(self, load: Callable[[], None]) -> None:
+        with self.guard("prices"):
+            load()
 
     is_suppressed = staticmethod(is_suppressed)
 

@@ -90,6 +90,7 @@ def play(order: str) -> None:
         if event == "I":
             caller = Caller(alone=True)
         elif event == "F":
+            later.wait(10)  # what a child has of its parent's is then the same each time
             child = os.fork()
             process = "parent" if child else "child"
         elif event != "C":
