@@ -28,6 +28,7 @@ from llm_cache_otel import instructor_cache, instrument
 from llm_cache_otel.caching.entries import Entries
 from llm_cache_otel.caching.keys import Keys
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.later import later
 from llm_cache_otel.observe.adapter import place_of
 from llm_cache_otel.observe.step import NOWHERE, surroundings
 
@@ -102,6 +103,7 @@ def test_a_function_that_nobody_has_is_freed_at_once(recording: Recording) -> No
     def cached_functions() -> int:
         return sum(type(each).__name__ == "CachedFunction" for each in gc.get_objects())
 
+    later.wait(10)  # which lets go of others
     gc.collect()
     gc.disable()
     try:
