@@ -110,9 +110,12 @@ def _say(
 ) -> None:
     tags = quote('{"llm_cache.outcome":"miss"}')
     search = f"{jaeger.url}/search?service={SERVICE_NAME}&tags={tags}"
-    api = f"{jaeger.url}/api/traces?service={SERVICE_NAME}&limit=3"
+    api = f"{jaeger.url}/api/traces?service={SERVICE_NAME}&tags={tags}&limit=3"
     requests = "llm_cache_requests_total{llm_cache_outcome"
     ratio = quote(f'sum({requests}="hit"}}) / sum({requests}=~"hit|miss"}})')
+    # Debian's Prometheus has the pages of before.
+    pages = "/classic/alerts" if prometheus.has("/classic/alerts") else "/alerts"
+    told = f"http://{alerts.address}/api/v2/alerts (Debian's has no pages)" if alerts else "nowhere"
     print(f"""
 Send your own programs there:
     export OTEL_EXPORTER_OTLP_ENDPOINT={collector.grpc_endpoint}
@@ -120,10 +123,13 @@ Send your own programs there:
     export OTEL_METRIC_EXPORT_INTERVAL=10000
 
 Open
-    misses, in Jaeger         {search}
-      (a Jaeger built with Go has no pages: {api})
+    misses, in Jaeger         {api}
+      (a Jaeger with pages:   {search})
     the hit rate              {prometheus.url}/graph?g0.expr={ratio}&g0.tab=1
-    alerts                    {prometheus.url}/alerts{f", {alerts.address}" if alerts else ""}
+      (of all of the demo, also of what it shows to miss)
+    alerts                    {prometheus.url}{pages}
+    what Alertmanager has     {told}
+      (to have them sent, give alertmanager.yaml addresses and a webhook-token)
     what Prometheus reads     http://127.0.0.1:{collector.ports["PROMETHEUS_SUMMED_ENDPOINT"]}/metrics
     the Collector of itself   http://127.0.0.1:{collector.ports["TELEMETRY_PORT"]}/metrics
 
