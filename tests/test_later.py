@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import json
 import os
@@ -179,6 +180,8 @@ def test_what_asks_for_the_span_meanwhile_gets_the_one_that_is_told(
     told = [span for span in spans.values() if (span.attributes or {}).get("host.set")]
     assert [span.name for span in told] == parents
     assert [[event.name for event in span.events] for span in told] == [["host.event"]] * 2
+    assert [span.name for span in seen] == parents, "what the SDK's have beside the API's"
+    assert copy.copy(seen[0]).get_span_context() == seen[0].get_span_context()
     assert [span.get_span_context().span_id for span in seen] == [
         span.context.span_id for span in told
     ]

@@ -96,7 +96,12 @@ class LazySpan(Span):
 
     def __getattr__(self, name: str) -> Any:
         """What the SDK's has beside that, such as `attributes`."""
+        if name.startswith("__") or name in _OWN:  # of a copy that is half made, for one
+            raise AttributeError(name)
         return getattr(self.started, name)
+
+
+_OWN = ("_start", "_opening", "_around", "_guard", "_span", "_lock")
 
 
 class _AroundForks:
