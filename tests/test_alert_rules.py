@@ -23,6 +23,7 @@ EMITTED = {
 # What the Collector says of itself, and Prometheus of what it scrapes.
 OF_OTHERS = {
     *("up", "job", "instance", "le", "ALERTS", "lost", "exporter", "receiver", "error"),
+    *("endpoint", "success"),
     *("otelcol_exporter_queue_size", "otelcol_exporter_queue_capacity"),
     *("otelcol_deltatocumulative_datapoints_total", "deployment_environment_name"),
 }
@@ -38,6 +39,8 @@ OF_PROMQL = {
         "offset",
         "sum",
         "min",
+        "max",
+        "absent",
         "timestamp",
     ),
     *("increase", "rate", "min_over_time", "sum_over_time", "last_over_time", "histogram_quantile"),
