@@ -153,6 +153,15 @@ def test_every_alert_has_what_its_reader_needs() -> None:
         assert alert["for"], "a single evaluation says nothing"
 
 
+def test_texts_read_well_where_a_label_is_absent() -> None:
+    """What not every call has stands behind `with`, and takes the words around it along."""
+    for name, alert in ALERTS.items():
+        for text in alert["annotations"].values():
+            for label in ("llm_cache_name", "gen_ai_request_model", "gen_ai_provider_name"):
+                assert f"{{{{ $labels.{label} }}}}" not in text, name
+                assert f"{{{{ .Labels.{label} }}}}" not in text, name
+
+
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == set(ALERTS)
     for page in RUNBOOKS.glob("*.md"):
