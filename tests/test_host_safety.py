@@ -114,7 +114,8 @@ OFF_THE_PATH = (
         *(f"later.Later.{name}" for name in ("__init__", "_begin_anew", "wait", "_run", "_do_all")),
         *(f"later.Later.{name}" for name in ("_do_one", "_close", "_has_helped")),  # test_later.py
         *(f"later.Later.{name}" for name in ("pause", "resume", "end")),  # of forks
-        *("reporter.Reporter._say", "reporter.Reporter._pass_on"),
+        *(f"reporter.Reporter.{name}" for name in ("_say", "_pass_on", "_load")),
+        "later._guarded",
         "observe.remembered.Remembered.__init__",
         "emit.lazy._AroundForks.",
         # Called by an application's provider: test_later.py

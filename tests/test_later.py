@@ -125,6 +125,7 @@ def test_nothing_of_ours_stays_at_a_provider_that_nothing_goes_to(
     assert isinstance(ahead, Ahead)
     assert (*others,) == before
     uninstrument(client)
+    client.client.close()
     del client
     assert later.wait(10), "what had been noted is said, and nothing holds on to the provider"
     gc.collect()

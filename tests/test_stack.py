@@ -22,6 +22,12 @@ time.sleep(60)
 """
 
 
+def _heeds_signals() -> None:
+    """Though these tests may run where nothing does, such as under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Machine:
     """A cache folder, and variables of its own."""
 
@@ -39,7 +45,13 @@ class Machine:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            command, env=self.variables, stdout=-1, stderr=-1, text=True, start_new_session=True
+            command,
+            env=self.variables,
+            stdout=-1,
+            stderr=-1,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_heeds_signals,  # noqa: PLW1509  nothing else runs in this process' threads
         )
         self.processes.append(process)
         return process
