@@ -1,9 +1,10 @@
 """What watching a cached call costs, beside not watching it and beside a peer that watches it too.
 
-One run measures four contenders, each in a process of its own so that nothing that one of them
+One run measures six contenders, each in a process of its own so that nothing that one of them
 patches reaches another: bare Instructor, bare Instructor once more (its distance from 1 is the
-error of the measurement), the same client handed to `llm_cache_otel.instrument`, and the same
-client under `openinference-instrumentation-instructor`. The processes take turns, one round each
+error of the measurement), the same client handed to `llm_cache_otel.instrument`, and the same client under
+`openinference-instrumentation-instructor`, under OpenLLMetry's instrumentation of OpenAI's SDK and under
+OpenTelemetry's own, which see no hits. The processes take turns, one round each
 and in shuffled order, so that a slow minute of the machine is slow for all of them; and they are
 started anew several times, because two processes that do the same differ by a percent or two for
 as long as they live. What counts is the ratio to bare Instructor's round of the same turn: its
@@ -12,7 +13,8 @@ median over all turns, and the quartiles. Absolute times are for information.
 Two numbers are taken of each round:
 
 - wall: what the caller of `create` waited, per call. A round records fewer spans than make the
-  batch span processor export by itself, so encoding is rarely in it.
+  batch span processor export by itself, and is mostly over before llm-cache-otel's own thread begins, so
+  what is done in batches is rarely in it. In a program that does nothing but hit, it is.
 - CPU: what the whole process consumed, per call, exporting included: a round is over when all its
   spans, and the metrics once, have been encoded as OTLP protobuf. By default a program collects
   its metrics once a minute, not after half a second, so this is a little dearer than life.

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from instructor import Instructor
 from openinference.instrumentation.instructor import InstructorInstrumentor
+from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor as GenAI
+from opentelemetry.instrumentation.openai import OpenAIInstrumentor as OpenLLMetry
 
 from bench.race import OUTAGES
 from bench.telemetry import Exported
@@ -49,6 +51,18 @@ def _peer(provider: Provider, exported: Exported) -> tuple[Instructor, Sequence[
     return provider.client(), (tracers,)
 
 
+def _openllmetry(provider: Provider, exported: Exported) -> tuple[Instructor, Sequence[Flushable]]:
+    tracers, meters = exported.tracer_provider(), exported.meter_provider()
+    OpenLLMetry().instrument(tracer_provider=tracers, meter_provider=meters)
+    return provider.client(), (tracers, meters)
+
+
+def _genai(provider: Provider, exported: Exported) -> tuple[Instructor, Sequence[Flushable]]:
+    tracers, meters = exported.tracer_provider(), exported.meter_provider()
+    GenAI().instrument(tracer_provider=tracers, meter_provider=meters)  # type: ignore[no-untyped-call]
+    return provider.client(), (tracers, meters)
+
+
 def _private(provider: Provider, exported: Exported) -> tuple[Instructor, Sequence[Flushable]]:
     """Through a pipeline of llm-cache-otel's own, to where the environment says; nothing waits for it."""
     return instrument(provider.client()), ()
@@ -63,6 +77,8 @@ _PEER_SPANS: dict[Case, tuple[str, ...]] = {
     "hit": ("instructor.create",),
     "miss": ("instructor.create",),
 }
+_OPENLLMETRY_SPANS: dict[Case, tuple[str, ...]] = {"hit": (), "miss": ("openai.chat",)}
+_GENAI_SPANS: dict[Case, tuple[str, ...]] = {"hit": (), "miss": (f"chat {MODEL}",)}
 _NO_SPANS: dict[Case, tuple[str, ...]] = {"hit": (), "miss": ()}
 
 SET_UPS = {
@@ -70,5 +86,7 @@ SET_UPS = {
     "bare again": Contender(_bare, _NO_SPANS),
     "llm-cache-otel": Contender(_ours, _OURS_SPANS, counts_outcomes=True),
     "openinference": Contender(_peer, _PEER_SPANS),
+    "openllmetry (openai)": Contender(_openllmetry, _OPENLLMETRY_SPANS),
+    "genai-openai": Contender(_genai, _GENAI_SPANS),
     **dict.fromkeys(OUTAGES, Contender(_private, _NO_SPANS)),
 }

@@ -15,7 +15,10 @@ from types import TracebackType
 from typing import Self
 
 CASES = ("hit", "miss")
-COST = ("bare", "bare again", "llm-cache-otel", "openinference")
+COST = (
+    *("bare", "bare again", "llm-cache-otel"),
+    *("openinference", "openllmetry (openai)", "genai-openai"),
+)
 OUTAGES = ("answers", "answers, again", "is absent", "hangs", "refuses", "throttles")
 """A Collector that each sends to. Of either race the first is what the others are compared with."""
 

@@ -24,6 +24,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 DISTRIBUTIONS = (
     "llm-cache-otel",
     "openinference-instrumentation-instructor",
+    "opentelemetry-instrumentation-openai",
+    "opentelemetry-instrumentation-genai-openai",
     "instructor",
     "openai",
     "pydantic",

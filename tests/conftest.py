@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from support.stage import Stage
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.emit import log
+from llm_cache_otel.later import later
 
 # The neighbours want newer versions of everything than the oldest that we go with.
 collect_ignore = [] if find_spec("opentelemetry.instrumentation.openai_v2") else ["test_company.py"]
@@ -45,6 +47,26 @@ def provider(simulated_provider: SimulatedProvider) -> Iterator[SimulatedProvide
 def stage(simulated_provider: SimulatedProvider) -> Iterator[Stage]:
     with Stage(unmeasured(environment(simulated_provider))) as stage:
         yield stage
+
+
+class PatientLog(pytest.LogCaptureFixture):
+    """Has what calls have noted said before it is looked at."""
+
+    @property
+    def messages(self) -> list[str]:
+        later.wait(10)
+        return super().messages
+
+    @property
+    def records(self) -> list[logging.LogRecord]:
+        later.wait(10)
+        return super().records
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.__class__ = PatientLog
+    return caplog
 
 
 @pytest.fixture(autouse=True)

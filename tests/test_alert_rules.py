@@ -23,6 +23,7 @@ EMITTED = {
 # What the Collector says of itself, and Prometheus of what it scrapes.
 OF_OTHERS = {
     *("up", "job", "instance", "le", "ALERTS", "lost", "exporter", "receiver", "error"),
+    *("endpoint", "success"),
     *("otelcol_exporter_queue_size", "otelcol_exporter_queue_capacity"),
     *("otelcol_deltatocumulative_datapoints_total", "deployment_environment_name"),
 }
@@ -38,6 +39,8 @@ OF_PROMQL = {
         "offset",
         "sum",
         "min",
+        "max",
+        "absent",
         "timestamp",
     ),
     *("increase", "rate", "min_over_time", "sum_over_time", "last_over_time", "histogram_quantile"),
@@ -148,6 +151,15 @@ def test_every_alert_has_what_its_reader_needs() -> None:
         assert alert["annotations"]["summary"]
         assert alert["labels"]["severity"]
         assert alert["for"], "a single evaluation says nothing"
+
+
+def test_texts_read_well_where_a_label_is_absent() -> None:
+    """What not every call has stands behind `with`, and takes the words around it along."""
+    for name, alert in ALERTS.items():
+        for text in alert["annotations"].values():
+            for label in ("llm_cache_name", "gen_ai_request_model", "gen_ai_provider_name"):
+                assert f"{{{{ $labels.{label} }}}}" not in text, name
+                assert f"{{{{ .Labels.{label} }}}}" not in text, name
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:

@@ -317,6 +317,8 @@ def call(client):
     client.client.close()
 """
 TELL = """
+from llm_cache_otel.later import later
+later.wait(10)
 print(json.dumps([
     (span.instrumentation_scope.name, span.name) for span in exporter.get_finished_spans()
 ]))

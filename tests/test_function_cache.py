@@ -507,6 +507,7 @@ def test_an_lru_that_is_too_small_is_told_what_would_do(
     observed = instrument(cached(maxsize=4)(lambda text: text), **recording.providers)
     for turn in range(60):
         observed(f"text {turn % 6}")
+    assert later.wait(10)
     (said,) = [text for text in caplog.messages if "too small" in text]
     assert "The cache of <lambda>() of 4 entries" in said
     assert "functools.lru_cache(maxsize=6)" in said
@@ -525,6 +526,7 @@ def test_hits_count_for_which_entries_an_lru_needs_room(
         for text in ("always", "this too", f"one of {turn % 3}"):
             observed(text)
             observed("always")
+    assert later.wait(10)
     (said,) = [text for text in caplog.messages if "too small" in text]
     assert "maxsize=5" in said
 

@@ -28,7 +28,6 @@ from support.sabotage import FUNCTIONS, Broken
 
 from llm_cache_otel import Settings, instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
-from llm_cache_otel.interpret import price_table
 from llm_cache_otel.later import later
 from llm_cache_otel.observe import function_cache
 
@@ -38,13 +37,13 @@ WATCHED = (
     *("observe.function", "observe.store", "observe.spending.", "observe.model_source."),
     *("observe.backend.BackendStep.", "observe.instructor_api.default_model"),
     *("interpret.function_hits.", "interpret.stored_calls.StoredCalls.", "facts.origin."),
-    *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin", "must_load_for")),
+    *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin")),
     *("interpret.bills.Bills._saved_by_function", "interpret.bills._prices_of"),
     *("interpret.miss_reason.CacheHistory.used", "interpret.miss_reason.CacheHistory.cleared"),
     *("interpret.patterns.Patterns._of_function", "interpret.patterns._no_"),
     *("interpret.advice.stale_model", "emit.metrics.Metrics.record_function_hits"),
     *("emit.bill_metrics.BillMetrics.record_spared", "emit.gauges.Inventory.prepare"),
-    *(f"reporter.Reporter.{name}" for name in ("function_hits", "_say_hits", "ready")),
+    *(f"reporter.Reporter.{name}" for name in ("function_hits", "ready")),
 )
 BEFORE_THE_CALL = (
     *("observe.functions.", "observe.function_cache.observed_cache", "observe.stores.no_store"),
@@ -297,8 +296,6 @@ def test_the_program_sees_what_it_saw_without_us(
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     sabotage, kept = Broken(FUNCTIONS[name]), list[Any]()
-    if name.endswith("must_load_for"):
-        monkeypatch.setattr(price_table.table, "is_loaded", False)
 
     def observe(target: Any, **more: Any) -> Any:
         sabotage.stop()

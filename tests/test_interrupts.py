@@ -18,7 +18,7 @@ from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.spending import current_spending
-from llm_cache_otel.observe.step import current_call
+from llm_cache_otel.observe.step import NOWHERE, surroundings
 
 
 class SoftTimeLimit(Exception):
@@ -97,7 +97,7 @@ def test_an_interrupt_leaves_nothing_behind(
         assert recording.sums("llm_cache.requests", "llm_cache.outcome") == {"hit": 1}, (
             interrupt.where
         )
-        assert current_call.get() is None, interrupt.where
+        assert surroundings.get(NOWHERE).call is None, interrupt.where
         recording.clear()
     assert interrupted > 50
     client.client.close()

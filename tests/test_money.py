@@ -23,6 +23,7 @@ from support.payloads import CREATED, PAYLOADS, Payload
 
 from llm_cache_otel import Rates
 from llm_cache_otel.emit.bill_metrics import BillMetrics
+from llm_cache_otel.emit.tally import Tallies
 from llm_cache_otel.facts import Bill, Cost, InferenceResponse, Unpriced, Usage
 from llm_cache_otel.interpret.inference import Inference, inference_of
 from llm_cache_otel.interpret.prices import Prices, PriceTable
@@ -249,17 +250,19 @@ def test_every_counter_only_grows(bought: list[tuple[Usage, Rates, bool]]) -> No
     """However odd the rates; and what they come to in the end is the price without any cache."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    metrics, before = BillMetrics(provider.get_meter(__name__)), dict[tuple[Any, ...], float]()
+    tallies = Tallies(provider.get_meter(__name__))
+    metrics, before = BillMetrics(tallies), dict[tuple[Any, ...], float]()
     without = 0.0
     for usage, rates, hit in bought:
         prices = Prices({"mine": rates}, {}, PriceTable.BUNDLED)
         cost = prices.cost_of(Inference(None, ("mine",), usage, CREATED))
         assert isinstance(cost, Cost)
         if hit:
-            metrics.record_hit(Bill(usage, cost), {}, None)
+            metrics.record_hit(Bill(usage, cost), {})
         else:
-            metrics.record_attempt(Bill(usage, cost), {}, None)
+            metrics.record_attempt(Bill(usage, cost), {})
             without += float(cost.spent + cost.saved - cost.premium)
+        tallies.pass_on()
         after = counters(reader)
         assert all(after[counter] >= value for counter, value in before.items())
         before = after

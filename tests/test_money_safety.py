@@ -39,7 +39,7 @@ THE_DOCTORS = "interpret.price_table.is_known"
 AROUND_FORKS = tuple(f"interpret.price_table._Table.{name}" for name in ("pause", "resume", "end"))
 
 OF_FUNCTIONS = (
-    *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin", "must_load_for")),
+    *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin")),
     *("interpret.bills.Bills._saved_by_function", "interpret.bills._prices_of", "facts.origin."),
     "emit.bill_metrics.BillMetrics.record_spared",
 )

@@ -28,8 +28,9 @@ from llm_cache_otel import instructor_cache, instrument
 from llm_cache_otel.caching.entries import Entries
 from llm_cache_otel.caching.keys import Keys
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.later import later
 from llm_cache_otel.observe.adapter import place_of
-from llm_cache_otel.observe.step import asking, current_call
+from llm_cache_otel.observe.step import NOWHERE, surroundings
 
 
 class Note(BaseModel):
@@ -44,13 +45,15 @@ import diskcache, redis.asyncio
 from pydantic import BaseModel
 from support.recording import Recording
 from llm_cache_otel import instructor_cache, instrument
+from llm_cache_otel.later import later
 
 class Note(BaseModel):
     text: str
 
 recording = Recording()
 first = instrument(diskcache.Cache(sys.argv[1]), **recording.providers)
-first.get("a")  # so that there is something to lock
+first.get("a")
+later.wait(10)  # so that there is something to lock
 silent = socket.create_server(("127.0.0.1", 0))
 store = redis.asyncio.Redis(port=silent.getsockname()[1])
 
@@ -100,6 +103,7 @@ def test_a_function_that_nobody_has_is_freed_at_once(recording: Recording) -> No
     def cached_functions() -> int:
         return sum(type(each).__name__ == "CachedFunction" for each in gc.get_objects())
 
+    later.wait(10)  # which lets go of others
     gc.collect()
     gc.disable()
     try:
@@ -249,8 +253,8 @@ def interrupting() -> Callable[..., int]:
             finally:
                 sys.setprofile(None)
             struck = interrupt.struck
-            assert current_call.get() is None, interrupt.where
-            assert asking.get() is None, interrupt.where
+            assert surroundings.get(NOWHERE).call is None, interrupt.where
+            assert surroundings.get(NOWHERE).asks is None, interrupt.where
             assert trace.get_current_span() is trace.INVALID_SPAN, interrupt.where
         return interrupted
 

@@ -334,8 +334,10 @@ KEPT = """
 import gc, json, os
 from opentelemetry.sdk.trace import ReadableSpan
 from support.caller import Caller
+from llm_cache_otel.later import later
 
 def kept():
+    later.wait(10)
     gc.collect()
     objects = gc.get_objects()
     spans = sum(isinstance(each, ReadableSpan) for each in objects)

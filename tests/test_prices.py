@@ -203,7 +203,7 @@ def test_what_comes_before_the_table_is_loaded_is_told_later(
     held = price_table.table._lock
     with held:
         client.create(**request_for("from_openai", cache))
-        assert recording.spans() == []
+        assert recording.exporter.get_finished_spans() == ()
     assert later.wait(10)
     assert price_table.table.is_loaded
     client.create(**request_for("from_openai", cache))

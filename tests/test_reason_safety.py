@@ -29,7 +29,7 @@ WATCHED = (
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.adapter.identity_of", "observe.adapter.place_of", "observe.adapter.full_at"),
+    *("observe.adapter.identity_of", "observe.adapter._place", "observe.adapter.full_at"),
     "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
 )

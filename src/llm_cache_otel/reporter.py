@@ -1,7 +1,7 @@
-"""The one joint between observing and emitting: finished facts come in, and are said.
+"""The one joint between observing and emitting: finished facts come in, and are said later.
 
-Everything is done inline, on the caller's thread, but for what a finalizer finds out. Moving the rest to
-a worker thread would change this module only: `finished` would queue all that it is given.
+A call waits for no more than a span's place in the context, and for its facts to be put where `later` finds
+them. What they mean, spans, metrics and advice are made there, off its path.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import hashlib
 import weakref
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
+from itertools import count
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -17,6 +19,7 @@ from opentelemetry.trace import TracerProvider
 from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
 from llm_cache_otel.emit.gauges import Inventory, Size
 from llm_cache_otel.emit.log import warn_once
+from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.signals import Route, Signals
 from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import BackendFacts, CallFacts, FunctionHits, Opening, Scope, Verdict
@@ -46,6 +49,8 @@ class Reporter:
         settings: Settings,
     ) -> None:
         self.guard = Guard(self._report_error)
+        self._losses = count(1)
+        self._lost = self._lost_told = 0
         self.tells_hits_apart = settings.function_hit_spans
         self._salt = hashlib.sha256(settings.digest_salt.encode()).digest()
         self._inference_spans = InferenceSpans(settings.inference_spans)
@@ -68,15 +73,19 @@ class Reporter:
             later.ready()
         if opening.request is not None:
             self._prepare()
-            return signals.spans.open_attempt(opening, signals, self._inference_spans)
-        return signals.spans.open(opening, signals)
+            return signals.spans.open_attempt(opening, signals, self.guard, self._inference_spans)
+        return signals.spans.open(opening, signals, self.guard)
 
     def _prepare(self) -> None:
         """Load prices while the provider answers."""
         with self.guard("prices"):
             load = self._bills.prepare()
             if load is not None:
-                later.put(load)
+                later.put(partial(self._load, load))
+
+    def _load(self, load: Callable[[], None]) -> None:
+        with self.guard("prices"):
+            load()
 
     is_suppressed = staticmethod(is_suppressed)
 
@@ -91,22 +100,21 @@ class Reporter:
             )
 
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
-        if dropped or (isinstance(facts, CallFacts) and self._bills.must_load(facts)):
-            later.put(lambda: self._say_later(facts))
-        else:
-            self._say(facts)
+        self._put(partial(self._say, facts), dropped=dropped)
 
     def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:
-        if dropped or self._bills.must_load_for(facts):
-            later.put(lambda: self._say_hits(facts))
-        else:
-            self._say_hits(facts)
+        self._put(partial(self._say_hits, facts), dropped=dropped)
+
+    def _put(self, work: Callable[[], None], *, dropped: bool) -> None:
+        if not later.put(work, helps=not dropped):
+            self._lost = next(self._losses)
 
     def _say_hits(self, facts: FunctionHits) -> None:
         with self.guard("function hits"):
             signals = self.route.signals()
             for spared in spared_by(facts.hits, self._bills.of_origin):
                 signals.metrics.record_function_hits(facts, spared)
+            self._close_with(signals.metrics)
             self._tell_of_missing_prices()
             if facts.stale is not None:
                 advice = stale_model(facts, facts.stale)
@@ -119,18 +127,33 @@ class Reporter:
         self.route.signals()
         later.ready()
 
-    def _say_later(self, facts: CallFacts | BackendFacts) -> None:
-        with self.guard("later"):
-            self._say(facts)
-
     def _say(self, facts: CallFacts | BackendFacts) -> None:
-        signals = self._signals_of(facts.scope)
-        if not signals.are_ours:
-            return  # it began in the process that this one was forked from, which says it
-        if isinstance(facts, BackendFacts):
-            self._backend_finished(facts, signals)
-        else:
-            self._call_finished(facts, signals)
+        with self.guard("later"):
+            signals = self._signals_of(facts.scope)
+            if not signals.are_ours:
+                return  # it began in the process that this one was forked from, which says it
+            if isinstance(facts, BackendFacts):
+                self._backend_finished(facts, signals)
+            else:
+                self._call_finished(facts, signals)
+            self._tell_of_losses(signals)
+
+    def _close_with(self, metrics: Metrics) -> None:
+        later.close_with(metrics, partial(self._pass_on, metrics))
+
+    def _pass_on(self, metrics: Metrics) -> None:
+        with self.guard("metrics"):
+            metrics.pass_on()
+
+    def _tell_of_losses(self, signals: Signals) -> None:
+        lost, self._lost_told = self._lost - self._lost_told, self._lost
+        if lost:
+            signals.metrics.count_error("queue", "full", lost)
+            warn_once(
+                "queue",
+                "llm-cache-otel was told of more calls than it could tell of, and dropped some: an exporter "
+                "or a span processor holds it up. llm_cache.instrumentation.errors counts them.",
+            )
 
     def _signals_of(self, scope: Scope | None) -> Signals:
         return scope.signals if isinstance(scope, SpanScope) else self.route.signals()
@@ -148,7 +171,7 @@ class Reporter:
 
     def watch_size(
         self,
-        cache: weakref.ref[object],
+        cache: object,
         size: Callable[[object], Size],
         backend: str,
         name: str | None,
@@ -174,6 +197,7 @@ class Reporter:
             return
         with self.guard("metrics"):
             signals.metrics.record_call(call, verdict)
+            self._close_with(signals.metrics)
         with self.guard("gauges"):
             if call.response_model is not None and call.schema_digest is not None:
                 self._inventory.note_schema(call.response_model, call.schema_digest)

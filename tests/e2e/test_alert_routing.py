@@ -139,10 +139,21 @@ def test_silence_silences_the_rest_of_that_service(told: Told) -> None:
     assert told.then() == {("shop", ABSENT), ("shop", LOST), ("another", FALLING)}
 
 
-def test_without_the_collectors_pages_no_service_is_said_to_be_silent(told: Told) -> None:
-    told.of(alert(LOST, "llm-cache", lost="page"))
-    told.of(alert(ABSENT, "a"), alert(ABSENT, "b"))
-    assert told.then() == {("llm-cache", LOST)}
+def test_without_services_pages_no_service_is_said_to_be_silent(told: Told) -> None:
+    told.of(alert(LOST, "llm-cache", lost="pages"))
+    told.of(alert(ABSENT, "a"), alert(ABSENT, "b"), alert(LOST, "llm-cache", lost="page"))
+    told.of(alert(LOST, "otel-collector", lost="page"))
+    assert told.then() == {("llm-cache", LOST), ("otel-collector", LOST)}
+    lost = {(each.labels["job"], each.labels["lost"]) for each in told.webhook.notices}
+    assert lost == {("llm-cache", "pages"), ("otel-collector", "page")}
+
+
+@pytest.mark.parametrize("job", ["llm-cache", "otel-collector"])
+def test_one_page_of_several_silences_nobody(told: Told, job: str) -> None:
+    """The Collector's own, or that of a gateway which was retired."""
+    told.of(alert(LOST, job, lost="page", instance="retired:8889"))
+    told.of(alert(ABSENT, "a"))
+    assert told.then() == {(job, LOST), ("a", ABSENT)}
 
 
 def test_what_is_lost_otherwise_silences_nothing(told: Told) -> None:

@@ -250,6 +250,7 @@ def test_names_and_labels_are_those_of_the_contract(
         "server_address",
         "server_port",
         "collector_run",
+        "collector_bounds",
         *(label for label in labels if label.startswith(("llm_cache_", "gen_ai_"))),
     }
     assert all('deployment_environment_name="test"' in line for line in [*summed, *latest])

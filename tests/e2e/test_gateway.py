@@ -141,10 +141,12 @@ def test_what_is_promised_is_kept(
 def test_all_spans_of_a_trace_meet(fleet: Fleet, programs: Programs) -> None:
     """Of two services, on two hosts with an agent each."""
     program = """
+        from random import Random
         from e2e.workers import Caller, within
-        caller = Caller()
+        # As random as ids are, for that is what shares are taken by; the same of both services.
+        ids, caller = Random(1), Caller()
         for n in range(1, 61):
-            with within(f"00-{n:032x}-{n:016x}-01"):
+            with within(f"00-{ids.getrandbits(128):032x}-{n:016x}-01"):
                 caller(n // 2)
     """
     for service, agent in zip(("front", "back"), fleet.agents, strict=True):
@@ -188,6 +190,16 @@ def test_a_gateway_is_away_for_a_while(fleet: Fleet, programs: Programs) -> None
     for number in range(6):
         agent = fleet.agents[number % 2]
         programs.run(program, agent.grpc_endpoint, f"waiting-{number}")
+    away = f"127.0.0.1:{fleet.gateways[0].ports['OTLP_GRPC_ENDPOINT']}"
+    outcomes = [
+        line
+        for agent in fleet.agents
+        for line in agent.page("TELEMETRY_PORT").splitlines()
+        if line.startswith("otelcol_loadbalancer_backend_outcome_total{")
+    ]
+    failed = [line for line in outcomes if 'success="false"' in line]
+    assert failed, "which LLMCacheTelemetryLost asks for"
+    assert all(f'endpoint="{away}"' in line for line in failed)
     fleet.gateways[0].start()
 
     def counted() -> None:

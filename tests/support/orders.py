@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from llm_cache_otel.later import later
 from support.caller import Caller, request_for
 from support.forking import fork, join
 
@@ -50,6 +51,7 @@ class Application:
             metrics.set_meter_provider(self.providers["M"])
 
     def report(self) -> dict[str, Any]:
+        later.wait(10)
         globals_now = trace._TRACER_PROVIDER, metrics._internal._METER_PROVIDER
         return {
             "globals are the application's": globals_now == (*self.providers.values(),),
@@ -88,6 +90,7 @@ def play(order: str) -> None:
         if event == "I":
             caller = Caller(alone=True)
         elif event == "F":
+            later.wait(10)  # what a child has of its parent's is then the same each time
             child = os.fork()
             process = "parent" if child else "child"
         elif event != "C":
@@ -96,6 +99,7 @@ def play(order: str) -> None:
         if calling:
             assert caller is not None
             caller.client.create(**request_for(event), model=f"{process} {event}")
+    later.wait(10)
     said = [records.get().getMessage() for _ in range(records.qsize())]
     report = {"order": order, "process": process, "said": said, **application.report()}
     os.write(1, f"{json.dumps(report)}\n".encode())  # whole, whoever else writes

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Self
 
 from llm_cache_otel import flush
+from llm_cache_otel.later import later
 from support.caller import Caller, request_for
 from support.programs import output_of, start
 
@@ -38,6 +39,7 @@ class Strings:
             began = time.perf_counter()
             result = self._client.create(**request_for(prompt))
             results.append((result.model_dump(), time.perf_counter() - began))
+        assert later.wait(30), "it is a pipeline's queue that fills, and not ours"
         return results
 
     def flush(self, timeout: float) -> bool:

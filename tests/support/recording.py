@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.later import later
 
 _INSTRUMENTS = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableGauge)
 _VARIES = {
@@ -64,10 +65,12 @@ class Recording:
         return {"tracer_provider": self.tracer_provider, "meter_provider": self.meter_provider}
 
     def clear(self) -> None:
+        later.wait(10)
         self.exporter.clear()
         self.reader.get_metrics_data()
 
     def spans(self, name: str | None = None) -> list[ReadableSpan]:
+        later.wait(10)
         finished = self.exporter.get_finished_spans()
         return [span for span in finished if name is None or span.name == name]
 
@@ -125,6 +128,7 @@ class Recording:
         return totals
 
     def raw_points(self) -> list[tuple[Any, Any]]:
+        later.wait(10)
         data = self.reader.get_metrics_data()
         if data is None:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -10,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 import llm_cache_otel
+from llm_cache_otel.later import later
 
 
 class Sabotage(RuntimeError):
@@ -63,6 +65,8 @@ class Broken:
         self._function.__code__ = scope["outer"](*self._code.co_freevars).__code__
 
     def stop(self) -> None:
+        with contextlib.suppress(Exception):
+            later.wait(5)  # what has been noted is said while it is still broken
         self._function.__code__ = self._code
         self._function.__globals__.pop(self._name, None)
 

@@ -33,8 +33,8 @@ def is_told(tellers: Iterable[object], ours: object) -> bool:
     """
     if _is_told_around():
         return True
-    end = _end(ours)
-    return any(teller is None or _end(teller) is end for teller in tellers)
+    end = end_of(ours)
+    return any(teller is None or end_of(teller) is end for teller in tellers)
 
 
 def _is_told_around() -> bool:
@@ -51,7 +51,7 @@ _INNER = ("_tracer", "_real_instrument", "tracer", "_instrument")
 """What tracers and instruments keep: those of the SDK, and the stand-ins of the API and of Logfire."""
 
 
-def _end(teller: object) -> object:
+def end_of(teller: object) -> object:
     """What a tracer's or an instrument's provider gives everything to; of one that does not show it, as
     one that does nothing, the class."""
     for _ in range(_DEEPEST):

@@ -12,8 +12,12 @@ from llm_cache_otel import forks
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bounded import MOST_VALUES
 from llm_cache_otel.guard import Guard
+from llm_cache_otel.later import later
 
 Size = tuple[int, int | None]
+_PATIENCE = 1.0
+"""Seconds that a collection waits for what is to be counted, before it goes without."""
+
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -29,20 +33,20 @@ class Inventory:
 
     def watch_size(
         self,
-        cache: weakref.ref[object],
+        cache: object,
         size: Callable[[object], Size],
         backend: str,
         name: str | None,
     ) -> None:
-        identity = id(cache())
+        identity = id(cache)
         known = self._caches.get(identity)
-        if known is not None and known[0]() is cache():
+        if known is not None and known[0]() is cache:
             return
         labels = [(names.BACKEND, backend)]
         if name is not None:
             labels.append((names.NAME, name))
         with self._lock:
-            self._caches[identity] = (cache, size, tuple(labels))
+            self._caches[identity] = (weakref.ref(cache), size, tuple(labels))
 
     def note_schema(self, response_model: str, digest: str) -> None:
         """Remember a schema in use; of more than 100 the first are kept."""
@@ -108,6 +112,7 @@ class Gauges:
         for inventory in self._inventories:
             with inventory.guard("gauges"):
                 inventory.prepare()
+        later.wait(_PATIENCE)
         return self._sums(0)
 
     def _capacity(self, options: CallbackOptions) -> Iterable[Observation]:

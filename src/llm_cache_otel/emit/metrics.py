@@ -9,11 +9,12 @@ from opentelemetry.metrics import MeterProvider
 
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
-from llm_cache_otel.emit.bill_metrics import BillMetrics, Labels
+from llm_cache_otel.emit.bill_metrics import BillMetrics
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import is_told
 from llm_cache_otel.emit.gauges import Gauges
 from llm_cache_otel.emit.spans import SpanScope
+from llm_cache_otel.emit.tally import Labels, Tallies
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
@@ -42,6 +43,17 @@ GEN_AI_BOUNDARIES = [
     *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
 ]
 
+_BOUNDED = (
+    names.NAME,
+    names.BACKEND,
+    names.GEN_AI_PROVIDER_NAME,
+    names.GEN_AI_REQUEST_MODEL,
+    names.GEN_AI_RESPONSE_MODEL,
+    names.ERROR_TYPE,
+    names.SERVER_ADDRESS,
+)
+_MOST_KNOWN = 1_000
+
 
 class Metrics:
     """The instruments of one provider; `alone` if nobody else's go there."""
@@ -51,7 +63,8 @@ class Metrics:
         self._alone = alone
         meter = provider.get_meter(names.SCOPE, __version__, names.SCHEMA_URL)
         self.gauges = Gauges(meter)
-        self._requests = meter.create_counter(
+        self._tallies = tallies = Tallies(meter)
+        self._requests = tallies.counter(
             names.REQUESTS, "{request}", "Calls of create, by what the response cache did."
         )
         self._request_duration = meter.create_histogram(
@@ -72,7 +85,7 @@ class Metrics:
             "Time that a get or set of the cache's backend took.",
             explicit_bucket_boundaries_advisory=BACKEND_BOUNDARIES,
         )
-        self._saved_duration = meter.create_counter(
+        self._saved_duration = tallies.counter(
             names.SAVED_DURATION, "s", "What the storing calls took minus what their hits took."
         )
         self._operation_duration = meter.create_histogram(
@@ -81,32 +94,26 @@ class Metrics:
             "GenAI operation duration.",
             explicit_bucket_boundaries_advisory=GEN_AI_BOUNDARIES,
         )
-        self._prompt_requests = meter.create_counter(
+        self._prompt_requests = tallies.counter(
             names.PROMPT_REQUESTS,
             "{request}",
             "Answers of providers, by what their prompt cache did.",
         )
-        self._bills = BillMetrics(meter)
+        self._bills = BillMetrics(tallies)
         self._errors = meter.create_counter(
             names.INSTRUMENTATION_ERRORS, "{error}", "Errors of llm-cache-otel itself, swallowed."
         )
-        self._bounded = {
-            name: Bounded()
-            for name in (
-                names.NAME,
-                names.BACKEND,
-                names.GEN_AI_PROVIDER_NAME,
-                names.GEN_AI_REQUEST_MODEL,
-                names.GEN_AI_RESPONSE_MODEL,
-                names.ERROR_TYPE,
-                names.SERVER_ADDRESS,
-            )
-        }
+        self._bounded = {name: Bounded() for name in _BOUNDED}
+        self._known: dict[tuple[object, ...], Labels] = {}
 
     def are_told(self, neighbours: tuple[Neighbour, ...]) -> bool:
         """Whether an inference is told by somebody else's GenAI metrics where ours would go."""
         tellers = (each.duration for each in neighbours if each.duration is not None)
         return not self._alone and is_told(tellers, self._operation_duration)
+
+    def pass_on(self) -> None:
+        """Have the SDK told of what has been counted since it was last."""
+        self._tallies.pass_on()
 
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
         context = _context(call.scope)
@@ -123,13 +130,14 @@ class Metrics:
         }
         labels = self._labels(what)
         self._request_duration.record(call.interval.seconds, labels, context)
-        reason = {} if verdict.reason is None else {names.REASON: verdict.reason.value}
-        self._requests.add(1, {**labels, **reason}, context)
+        if verdict.reason is not None:
+            labels = {**labels, names.REASON: verdict.reason.value}
+        self._requests.add(1, labels)
         owner = self._labels(whose)
         if verdict.saved_duration:
-            self._saved_duration.add(verdict.saved_duration, owner, context)
+            self._saved_duration.add(verdict.saved_duration, owner)
         if verdict.saved is not None:
-            self._bills.record_hit(verdict.saved, owner, context)
+            self._bills.record_hit(verdict.saved, owner)
         if call.key is not None:
             provider = self._labels({names.GEN_AI_PROVIDER_NAME: call.provider})
             self._key_duration.record(call.key.interval.seconds, provider, context)
@@ -142,9 +150,9 @@ class Metrics:
         for attempt, bill, prompt in zip(call.attempts, bills, prompts, strict=True):
             self._record_attempt(attempt, bill)
             if prompt is not None:
-                self._record_prompt(prompt, owner, _context(attempt.scope))
+                self._record_prompt(prompt, owner)
             if bill is not None:
-                self._bills.record_attempt(bill, owner, _context(attempt.scope))
+                self._bills.record_attempt(bill, owner)
 
     def record_function_hits(self, hits: FunctionHits, spared: Spared) -> None:
         """Several hits of a function's cache at once, of one provider and model."""
@@ -155,12 +163,12 @@ class Metrics:
         }
         what = {names.OUTCOME: Outcome.HIT.value, names.BACKEND: hits.backend, **whose}
         labels, owner, nowhere = self._labels(what), self._labels(whose), Context()
-        self._requests.add(spared.count, labels, nowhere)
+        self._requests.add(spared.count, labels)
         for seconds in spared.durations:
             self._request_duration.record(seconds, labels, nowhere)
         if spared.seconds:
-            self._saved_duration.add(spared.seconds, owner, nowhere)
-        self._bills.record_spared(spared, owner, nowhere)
+            self._saved_duration.add(spared.seconds, owner)
+        self._bills.record_spared(spared, owner)
 
     def record_backend(self, backend: BackendFacts, context: Context | None = None) -> None:
         labels = self._labels(
@@ -190,29 +198,39 @@ class Metrics:
         )
         context = _context(attempt.scope)
         if bill is not None and bill.usage is not None:
-            self._bills.record_tokens(bill.usage, labels, context)
-        labels.update(self._labels({names.ERROR_TYPE: attempt.error_type}))
+            self._bills.record_tokens(bill.usage, labels)
+        if attempt.error_type is not None:
+            labels = {**labels, **self._labels({names.ERROR_TYPE: attempt.error_type})}
         self._operation_duration.record(attempt.interval.seconds, labels, context)
 
-    def _record_prompt(self, found: PromptFinding, whose: Labels, context: Context | None) -> None:
+    def _record_prompt(self, found: PromptFinding, whose: Labels) -> None:
         labels = {**whose, names.PROMPT_OUTCOME: found.outcome.value}
         if found.reason is not None:
             labels[names.PROMPT_REASON] = found.reason.value
-        self._prompt_requests.add(1, labels, context)
+        self._prompt_requests.add(1, labels)
 
-    def count_error(self, where: str, error_type: str) -> None:
-        """Count an error of our own; leans on nothing here that could be what failed."""
-        self._errors.add(1, {names.INSTRUMENTATION_WHERE: where, names.ERROR_TYPE: error_type})
+    def count_error(self, where: str, error_type: str, times: int = 1) -> None:
+        """Count errors of our own; leans on nothing here that could be what failed."""
+        self._errors.add(times, {names.INSTRUMENTATION_WHERE: where, names.ERROR_TYPE: error_type})
 
     def _labels(self, values: Mapping[str, str | int | None]) -> Labels:
-        labels: Labels = {}
-        for name, value in values.items():
-            bound = self._bounded.get(name)
-            if isinstance(value, str) and bound is not None:
-                labels[name] = bound(value)
-            elif value is not None:
-                labels[name] = value
+        """Not to be changed: most calls have those of another."""
+        key = *values, *values.values()
+        labels = self._known.get(key)
+        if labels is None:
+            labels = {
+                name: self._bound(name, value)
+                for name, value in values.items()
+                if value is not None
+            }
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = labels
         return labels
+
+    def _bound(self, name: str, value: str | int) -> str | int:
+        bound = self._bounded.get(name)
+        return value if bound is None or not isinstance(value, str) else bound(value)
 
 
 def _context(scope: Scope | None) -> Context | None:

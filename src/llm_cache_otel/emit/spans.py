@@ -20,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
+from llm_cache_otel.emit.ahead import go_ahead
 from llm_cache_otel.emit.bill_attributes import (
     MaybeAttributes,
     call_attributes,
@@ -27,7 +28,8 @@ from llm_cache_otel.emit.bill_attributes import (
     usage_attributes,
 )
 from llm_cache_otel.emit.bounded import Bounded
-from llm_cache_otel.emit.company import InferenceSpans, is_told
+from llm_cache_otel.emit.company import InferenceSpans, end_of, is_told
+from llm_cache_otel.emit.lazy import LazySpan
 from llm_cache_otel.emit.miss_attributes import miss_attributes, prompt_attributes
 from llm_cache_otel.facts import (
     AttemptFacts,
@@ -46,6 +48,7 @@ from llm_cache_otel.facts import (
     StoreFacts,
     Verdict,
 )
+from llm_cache_otel.guard import Guard
 
 if TYPE_CHECKING:
     from llm_cache_otel.emit.signals import Signals
@@ -95,23 +98,32 @@ class Spans:
         self._alone = alone
         self._tracer = provider.get_tracer(names.SCOPE, __version__, names.SCHEMA_URL)
         self._create_names = Bounded(other=names.CREATE)
+        if not alone:
+            go_ahead(self, end_of(self._tracer))
 
-    def open(self, opening: Opening, signals: Signals) -> SpanScope:
-        span = self._start(opening)
-        return SpanScope(span, set_span_in_context(span), signals)
+    def open(self, opening: Opening, signals: Signals, guard: Guard) -> SpanScope:
+        around = context_api.get_current()
+        span = self._span(opening, around, guard)
+        return SpanScope(span, set_span_in_context(span, around), signals)
 
     def open_attempt(
-        self, opening: Opening, signals: Signals, inference_spans: InferenceSpans
+        self, opening: Opening, signals: Signals, guard: Guard, inference_spans: InferenceSpans
     ) -> SpanScope:
         """`open`, unless somebody else tells the inference."""
         spans_told, metrics_told = self._told_elsewhere(
             opening.neighbours, signals, inference_spans
         )
-        span = INVALID_SPAN if spans_told else self._start(opening)
-        context = context_api.get_current() if spans_told else set_span_in_context(span)
+        context = around = context_api.get_current()
+        span: Span = INVALID_SPAN
+        if not spans_told:
+            span = self._span(opening, around, guard)
+            context = set_span_in_context(span, around)
         return SpanScope(
             span, context, signals, stepped_back=spans_told, metrics_stepped_back=metrics_told
         )
+
+    def _span(self, opening: Opening, around: Context, guard: Guard) -> LazySpan:
+        return LazySpan(self._start, opening, around, guard)
 
     def _told_elsewhere(
         self,
@@ -132,10 +144,11 @@ class Spans:
         tellers = (neighbour.tracer for neighbour in neighbours)
         return not self._alone and is_told(tellers, self._tracer)
 
-    def _start(self, opening: Opening) -> Span:
+    def _start(self, opening: Opening, around: Context) -> Span:
         request = opening.request
         return self._tracer.start_span(
             _sendable(self._name(opening)),
+            around,
             kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
             attributes=_present(
                 {names.RESPONSE_MODEL: opening.response_model}
@@ -170,32 +183,42 @@ class Spans:
             self._finish_attempt(attempt, bill, prompt)
         if call.store is not None:
             self._finish_store(call.store)
-        attributes = _call_attributes(call, verdict)
-        if call.attempts and _has_no_span(call.attempts[-1].scope):
-            attributes = prompt_attributes(prompts[-1]) | attributes
-        _finish(call.scope, call.interval, call.error_type, attributes)
+        span = _recording(call.scope)
+        if span is not None:
+            attributes = _call_attributes(call, verdict)
+            if call.attempts and _has_no_span(call.attempts[-1].scope):
+                attributes = prompt_attributes(prompts[-1]) | attributes
+            _finish(span, call.interval, call.error_type, attributes)
 
     def _finish_lookup(self, lookup: LookupFacts, call: CallFacts) -> None:
-        attributes: MaybeAttributes = {
-            names.BACKEND: call.backend,
-            names.HIT: lookup.hit,
-            names.KEY_DURATION: call.key.interval.seconds if call.key else None,
-            names.ENTRY_SIZE: lookup.get.entry_size if lookup.get else None,
-        }
-        _finish(lookup.scope, lookup.interval, lookup.error_type, attributes)
+        span = _recording(lookup.scope)
+        if span is not None:
+            attributes: MaybeAttributes = {
+                names.BACKEND: call.backend,
+                names.HIT: lookup.hit,
+                names.KEY_DURATION: call.key.interval.seconds if call.key else None,
+                names.ENTRY_SIZE: lookup.get.entry_size if lookup.get else None,
+            }
+            _finish(span, lookup.interval, lookup.error_type, attributes)
 
     def _finish_store(self, store: StoreFacts) -> None:
-        attributes = {} if store.set is None else _backend_attributes(store.set)
-        _finish(store.scope, store.interval, store.error_type, attributes)
+        span = _recording(store.scope)
+        if span is not None:
+            attributes = {} if store.set is None else _backend_attributes(store.set)
+            _finish(span, store.interval, store.error_type, attributes)
 
     def finish_backend(self, backend: BackendFacts) -> None:
         """A `get` or `set` of an adapter that is observed by itself."""
-        attributes = _backend_attributes(backend)
-        _finish(backend.scope, backend.interval, backend.error_type, attributes)
+        span = _recording(backend.scope)
+        if span is not None:
+            _finish(span, backend.interval, backend.error_type, _backend_attributes(backend))
 
     def _finish_attempt(
         self, attempt: AttemptFacts, bill: Bill | None, prompt: PromptFinding | None
     ) -> None:
+        span = _recording(attempt.scope)
+        if span is None:
+            return
         response = attempt.response
         attributes: MaybeAttributes = {
             names.GEN_AI_RESPONSE_MODEL: response.model,
@@ -206,19 +229,26 @@ class Spans:
         if bill is not None:
             attributes |= usage_attributes(bill) | cost_attributes([bill])
         attributes |= prompt_attributes(prompt)
-        _finish(attempt.scope, attempt.interval, attempt.error_type, attributes)
+        _finish(span, attempt.interval, attempt.error_type, attributes)
+
+
+def _recording(scope: Scope | None) -> Span | None:
+    """The span that is to be finished; `None` where somebody else's tells it, or it is not sampled."""
+    if not isinstance(scope, SpanScope) or scope.stepped_back:
+        return None
+    span = scope.span.started if isinstance(scope.span, LazySpan) else scope.span
+    return span if span.is_recording() else None
 
 
 def _finish(
-    scope: Scope | None, interval: Interval, error_type: str | None, attributes: MaybeAttributes
+    span: Span, interval: Interval, error_type: str | None, attributes: MaybeAttributes
 ) -> None:
-    if not isinstance(scope, SpanScope) or _has_no_span(scope):
-        return
-    scope.span.set_attributes(_present({**attributes, names.ERROR_TYPE: error_type}))
     if error_type is not None:
+        attributes = {**attributes, names.ERROR_TYPE: error_type}
         # No description and no exception event: messages carry prompts and completions.
-        scope.span.set_status(Status(StatusCode.ERROR))
-    scope.span.end(interval.end_ns)
+        span.set_status(Status(StatusCode.ERROR))
+    span.set_attributes(_present(attributes))
+    span.end(interval.end_ns)
 
 
 def _has_no_span(scope: Scope | None) -> bool:
@@ -227,7 +257,14 @@ def _has_no_span(scope: Scope | None) -> bool:
 
 
 def _present(attributes: MaybeAttributes) -> Attributes:
-    return {name: _writable(value) for name, value in attributes.items() if value is not None}
+    return {
+        name: value if value.__class__ in _AS_IT_IS else _writable(value)
+        for name, value in attributes.items()
+        if value is not None
+    }
+
+
+_AS_IT_IS = frozenset({int, float, bool})
 
 
 def _writable(value: AttributeValue) -> AttributeValue:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import Protocol
 
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.miss import Miss
 from llm_cache_otel.facts.origin import Origin
 from llm_cache_otel.facts.prompt import PromptFinding, SentPrompt
@@ -69,7 +70,7 @@ class SpanRole(Enum):
     STORE = "store"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Interval:
     """From `start_ns` to `end_ns`, nanoseconds since the Unix epoch."""
 
@@ -81,7 +82,7 @@ class Interval:
         return (self.end_ns - self.start_ns) / 1e9
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class InferenceRequest:
     """What one attempt asked of the provider, in the GenAI conventions' terms.
 
@@ -98,7 +99,7 @@ class InferenceRequest:
     settings: Mapping[str, float | int] = field(default_factory=dict[str, "float | int"])
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class InferenceResponse:
     """What a provider's answer says of itself; `None` or empty where it does not.
 
@@ -115,7 +116,7 @@ class InferenceResponse:
     cache_miss: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Neighbour:
     """Another instrumentation that tells the same inference, by what it does that with.
 
@@ -127,7 +128,7 @@ class Neighbour:
     duration: object
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Opening:
     """What is known when an observation begins; samplers decide on no more than this.
 
@@ -142,7 +143,7 @@ class Opening:
     neighbours: tuple[Neighbour, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class KeyFacts:
     """One run of Instructor's key function, and nothing around it.
 
@@ -155,7 +156,7 @@ class KeyFacts:
     unserializable_part: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class BackendFacts:
     """One `get` or `set` of a cache adapter.
 
@@ -176,7 +177,7 @@ class BackendFacts:
     scope: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class LookupFacts:
     """Instructor's whole lookup: the key, `get`, and the entry read back into a model.
 
@@ -192,7 +193,7 @@ class LookupFacts:
     scope: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class StoreFacts:
     """Instructor's whole store: the model written as JSON, and `set`."""
 
@@ -202,7 +203,7 @@ class StoreFacts:
     scope: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class AttemptFacts:
     """One try of Instructor's retry loop that called the SDK.
 
@@ -218,7 +219,7 @@ class AttemptFacts:
     scope: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CallFacts:
     """One call of `create`, from its start to its last chunk; or of a `function` that is observed itself.
 
@@ -256,7 +257,7 @@ class CallFacts:
     scope: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Spared:
     """What several hits of a function's cache spared, of one provider and model, as far as it is known.
 
@@ -273,7 +274,7 @@ class Spared:
     unpriced: Mapping[Unpriced, int] = field(default_factory=dict["Unpriced", int])
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Verdict:
     """What a call's facts mean: `None` for what can't be told.
 

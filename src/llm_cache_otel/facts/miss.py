@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.reasons import MissReason
 
 
@@ -21,7 +22,7 @@ class KeyPart(Enum):
     CLIENT = "client"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Section:
     """A tool, a system prompt, or a part of a message: its text, and whatever else it has, as JSON.
 
@@ -38,7 +39,7 @@ class Section:
     retention: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class KeyedRequest:
     """A request by the parts of its key. Readable: it is made into digests at once, and not kept.
 
@@ -51,7 +52,7 @@ class KeyedRequest:
     parameters: Mapping[str, str] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Divergence:
     """Where a text begins to differ from an earlier one, never what it holds there.
 
@@ -65,7 +66,7 @@ class Divergence:
     block: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Miss:
     """Why a lookup found nothing. `parts` are what differs, such as `model` or `request.timeout`.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_cache_otel.facts.fact import fact
+
 if TYPE_CHECKING:
     from llm_cache_otel.facts.call import InferenceResponse
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Charge:
     """A provider's answer that has its price. `seconds` since the Unix epoch is when it was asked for.
 
@@ -47,7 +49,7 @@ class Origin:
         return _only({charge.model for charge in self.charges})
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class OriginHits:
     """Hits of answers of one origin: how many, how long they took together, and how long each.
 
@@ -61,7 +63,7 @@ class OriginHits:
     durations: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class StaleModel:
     """A function's cache goes on answering what `kept` said, while the function would ask `asked`."""
 
@@ -69,7 +71,7 @@ class StaleModel:
     asked: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class FunctionHits:
     """What a function's cache in memory has answered since the last time."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.miss import Divergence, Section
 from llm_cache_otel.facts.reasons import PromptOutcome, PromptReason
 
@@ -11,7 +12,7 @@ _LONGEST_REST = 1_024
 """Characters of JSON: roles, names and markers are less."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class SentPrompt:
     """Readable: it is made into digests when the call ends, and not kept.
 
@@ -29,7 +30,7 @@ class SentPrompt:
         return any(len(section.rest) > _LONGEST_REST for section in self.sections)
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class PromptFinding:
     """`expected` is how many tokens should have been read of what this process had sent, an estimate.
 

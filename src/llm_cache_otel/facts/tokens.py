@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from decimal import (
     ROUND_HALF_EVEN,
     Context,
@@ -15,13 +15,14 @@ from decimal import (
 )
 from typing import Any
 
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.reasons import Unpriced
 
 Reported = Mapping[str, Any]
 """A provider's report of its tokens, under its own names: numbers, short words, and what holds these."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Usage:
     """Tokens, in the GenAI conventions' terms. `None` is what was not reported, which is never zero.
 
@@ -76,7 +77,7 @@ EXACT = Context(
 _NOTHING = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Cost:
     """USD. `spent + saved - premium` is what it would have cost without the provider's prompt cache.
 
@@ -104,7 +105,7 @@ class Cost:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Bill:
     """What one or several inferences took, and cost; `None` for what is not known.
 

@@ -12,7 +12,6 @@ from llm_cache_otel.facts import (
     CallFacts,
     Charge,
     Cost,
-    FunctionHits,
     InferenceResponse,
     Origin,
     Outcome,
@@ -50,18 +49,6 @@ class Bills:
     def prepare(self) -> Callable[[], None] | None:
         """What has prices ready, which takes its time; `None` if they are, or are not wanted."""
         return None if self._prices.is_loaded or self._prices.are_off else self._prices.load
-
-    def must_load(self, call: CallFacts) -> bool:
-        """Whether the price table would have to be loaded for this call, which takes its time."""
-        if self.prepare() is None:
-            return False
-        if call.origin is not None and call.origin.charges:
-            return True
-        return bool(call.attempts) or (call.lookup is not None and call.lookup.stored is not None)
-
-    def must_load_for(self, hits: FunctionHits) -> bool:
-        """Likewise, for what a function's cache has answered."""
-        return self.prepare() is not None and any(each.origin.charges for each in hits.hits)
 
     def with_origin(self, call: CallFacts) -> CallFacts:
         """With what is known of how a function's answer came about, and of whom."""

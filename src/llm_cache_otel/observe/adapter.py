@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import dis
 import inspect
-import weakref
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from llm_cache_otel.observe.instructor_api import AutoCache, BaseCache, DiskCache, auto_cache_size
 from llm_cache_otel.observe.ports import Reporter
+from llm_cache_otel.observe.remembered import Remembered
 from llm_cache_otel.observe.stores import is_backend
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of a cache before it is asked, and does not change."""
+
+    backend: str
+    is_adapter: bool
+    is_auto: bool
+
 
 _CLIENT_LIBRARIES = {"redis": "redis", "diskcache": "disk"}
 
@@ -44,18 +55,24 @@ def entry_size(value: object) -> int | None:
     return None
 
 
-def watch_size(reporter: Reporter, cache: Any, backend: str, name: str | None) -> None:
+def watch_size(reporter: Reporter, cache: Any, traits: Traits, name: str | None) -> None:
     """Have a cache's size observed where the process can tell it at no cost: `AutoCache` only.
 
     Counting a disk's or a server's entries would be work for others, and the answer not this
     process's own.
     """
-    if isinstance(cache, AutoCache):
-        reporter.watch_size(weakref.ref(cache), auto_cache_size, backend, name)
+    if traits.is_auto:
+        reporter.watch_size(cache, auto_cache_size, traits.backend, name)
 
 
-def place_of(cache: Any) -> Hashable | None:
-    """Where the entries are of stores of which many may be made for one place; `None` of any other cache."""
+def _traits(cache: Any) -> Traits:
+    return Traits(backend_of(cache), isinstance(cache, BaseCache), isinstance(cache, AutoCache))
+
+
+traits_of = Remembered(_traits)
+
+
+def _place(cache: Any) -> Hashable | None:
     if type(cache) is DiskCache:
         cache = cache._cache
     if not is_backend(cache):
@@ -67,6 +84,10 @@ def place_of(cache: Any) -> Hashable | None:
     if not asked or not (asked.get("host") or asked.get("path")):  # a sentinel knows where it is
         return None
     return "redis", *(asked.get(name) for name in ("host", "port", "path", "db"))
+
+
+place_of = Remembered(_place)
+"""Where the entries are of stores of which many may be made for one place; `None` of any other cache."""
 
 
 def identity_of(cache: Any) -> Hashable | None:

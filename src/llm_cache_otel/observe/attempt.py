@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """Observes one run of the function that reaches the SDK. `asks` is whom it asks, as in `step.asking`."""
+    """Observes one run of the function that reaches the SDK. `asks` is whom it asks, as in `Surroundings`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Attempt:
             neighbours=neighbours,
         )
         self._scope = call.reporter.open(opening, call.scope)
-        self._surroundings = Surroundings(None, self._scope, asks=asks)
+        self._surroundings = Surroundings(scope=self._scope, asks=asks)
         call.attempts.append(self)
 
     def enter(self) -> None:

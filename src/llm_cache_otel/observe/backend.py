@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import wrapt
@@ -12,26 +11,15 @@ from llm_cache_otel.facts import BackendFacts, Interval, Operation, Scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type, is_closing
-from llm_cache_otel.observe.step import Clock, Observing, Surroundings
+from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, Surroundings, surroundings
 from llm_cache_otel.observe.stores import ADAPTER, Asked
 
 Done = Callable[[BackendFacts, Any, bool], None]
 """Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
 
-Listener = Callable[[object, Any, Any, BackendFacts], bool]
-"""Takes an observed store, a key, an entry found or stored, and what came of asking for it; whether it takes
-that for its own."""
-
-current_listener: ContextVar[Listener | None] = ContextVar("llm_cache_otel_listener", default=None)
-"""The observed function's that runs, for what an observed store is asked."""
-
-_busy: ContextVar[tuple[object, ...]] = ContextVar("llm_cache_otel_busy_caches", default=())
-"""Caches whose `get` or `set` is being timed: an adapter that is observed by itself, or that calls
-its parent class's method, is not counted twice."""
-
 
 def is_busy(cache: object) -> bool:
-    return any(busy is cache for busy in _busy.get())
+    return any(busy is cache for busy in surroundings.get(NOWHERE).busy)
 
 
 class BackendStep:
@@ -62,8 +50,7 @@ class BackendStep:
         self._start_ns = clock.now()
         self._end_ns = self._start_ns
         self._scope = None if open_scope is None else open_scope(self._start_ns)
-        busy = (*_busy.get(), cache)
-        self._surroundings = Surroundings(None, self._scope, current={_busy: busy})
+        self._surroundings = Surroundings(scope=self._scope, busy=cache)
 
     def enter(self) -> None:
         self._surroundings.enter()

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 import wrapt
 
 from llm_cache_otel.observe.call import Call, Target, Watch
-from llm_cache_otel.observe.step import Observing, Step, Unobserved, current_call
+from llm_cache_otel.observe.step import NOWHERE, Observing, Step, Unobserved, surroundings
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -65,7 +65,7 @@ def bare(create: Any) -> Any:
 
 
 def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
-    around = current_call.get()
+    around = surroundings.get(NOWHERE).call
     if around is not None and around.is_over:
         around.leave()  # which an interrupt has prevented
     elif around is not None and around.is_of(args, kwargs):

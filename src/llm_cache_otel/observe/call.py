@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_cache_otel.facts import (
     AnswerKind,
+    AttemptFacts,
     CacheGiven,
     CallFacts,
     Interval,
@@ -21,9 +22,8 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
-from llm_cache_otel.observe.backend import current_listener
 from llm_cache_otel.observe.errors import error_type, is_closing
-from llm_cache_otel.observe.instructor_api import BaseCache, parallel_mode_values
+from llm_cache_otel.observe.instructor_api import parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
 from llm_cache_otel.observe.ports import CacheHistory, Reporter
@@ -56,7 +56,7 @@ class Watch:
         self.reporter, self.name, self.given = reporter, name, given
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Target:
     """What is known of an instrumented client before it is called.
 
@@ -93,7 +93,7 @@ class Call:
         self._missed: str | None = None
         self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
         self._key_arguments: Mapping[str, Any] = {}
-        self._read_cache(kwargs)
+        self._read_cache(kwargs.get("cache"), kwargs)
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
         self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
         self._awaits_stream = False
@@ -102,26 +102,34 @@ class Call:
         self.scope = self.reporter.open(
             Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
         )
-        # What Instructor asks of its cache is no lookup of a function around it.
-        self._surroundings = Surroundings(self, self.scope, current={current_listener: None})
+        self._surroundings = Surroundings(self, self.scope)
 
-    def _read_cache(self, kwargs: Mapping[str, Any]) -> None:
-        cache = kwargs.get("cache")
-        self.cache = _cache_given(cache)
-        self.name = self.target.watch.name or _name_of(cache)
+    def _read_cache(self, cache: Any, kwargs: Mapping[str, Any]) -> None:
+        self.cache = CacheGiven.NOTHING
+        self.name = self.target.watch.name
         self.backend: str | None = None
         self.ttl: int | None = None
         self.namespace_shared: bool | None = None
         if cache is None:
             return
+        traits = adapter.traits_of(cache)
+        self.cache = CacheGiven.ADAPTER
+        if instructor_api.ignores_other_caches and not traits.is_adapter:
+            self.cache = CacheGiven.NOT_A_CACHE
+        if self.name is None:
+            observed = store_methods.get(cache)
+            self.name = None if observed is None else observed.name
+        self.backend = traits.backend
         ttl = kwargs.get("cache_ttl")
-        self.backend = adapter.backend_of(cache)
         self.ttl = ttl if isinstance(ttl, int) else None
         self.namespace_shared = (
             "cache_namespace" in kwargs or not instructor_api.keys_have_namespaces
         )
-        with self.guard("cache size"):
-            adapter.watch_size(self.reporter, cache, self.backend, self.name)
+        try:
+            adapter.watch_size(self.reporter, cache, traits, self.name)
+        except Exception as error:
+            if not self.guard.swallows("cache size", error):
+                raise
 
     def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
         self.answer = response_model.requested_answer(
@@ -131,9 +139,11 @@ class Call:
         )
         self.response_model: str | None = None
         self.schema_digest: str | None = None
-        with self.guard("response model"):
-            self.response_model = response_model.display_name(requested)
-            self.schema_digest = response_model.schema_digest(requested)
+        try:
+            self.response_model, self.schema_digest = response_model.named(requested)
+        except Exception as error:
+            if not self.guard.swallows("response model", error):
+                raise
 
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether these are this very call's arguments, on their way through another function.
@@ -242,8 +252,10 @@ class Call:
         if self._missed is not None and self.history is not None:
             with self.guard("history"):
                 self.history.ended(self._missed)
-        attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
-        self.attempts = []  # no cycle: a finished call is freed at once
+        attempts: tuple[AttemptFacts, ...] = ()
+        if self.attempts:
+            attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
+            self.attempts = []  # no cycle: a finished call is freed at once
         if self._spending is not None:
             with self.guard("spending"):
                 self._spending.add(attempts, self.reporter.prices)
@@ -274,19 +286,6 @@ class Call:
             ),
             dropped=dropped,
         )
-
-
-def _name_of(cache: object) -> str | None:
-    observed = store_methods.get(cache)
-    return None if observed is None else observed.name
-
-
-def _cache_given(cache: object) -> CacheGiven:
-    if cache is None:
-        return CacheGiven.NOTHING
-    if instructor_api.ignores_other_caches and not isinstance(cache, BaseCache):
-        return CacheGiven.NOT_A_CACHE
-    return CacheGiven.ADAPTER
 
 
 def _string(value: object) -> str | None:

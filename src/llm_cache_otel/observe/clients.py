@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from llm_cache_otel import forks
-from llm_cache_otel.guard import Guarded
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.boundary import ObservedCreate, bare
 from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.instructor_api import (
@@ -29,7 +31,7 @@ from llm_cache_otel.observe.sdk import provider_name
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
 
-    __slots__ = ("mode", "provider", "reference", "watch")
+    __slots__ = ("_create", "_is_async", "mode", "provider", "reference", "watch")
 
     def __init__(self, reference: weakref.ref[Any], watch: Watch) -> None:
         client = reference()
@@ -40,6 +42,18 @@ class _Known:
             _value(held.get("provider")), held.get("client"), bare(held[CREATE])
         )
         self.mode = _value(held.get("mode"))
+        self._create: Callable[[], Any] = lambda: None
+        self._is_async = False
+
+    def is_async(self, client: Any, create: Any) -> bool:
+        """Whether what `create` gives is awaited."""
+        if self._create() is not create:
+            self._is_async = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(
+                create
+            )
+            with suppress(TypeError):  # what can't be referred to weakly is looked at each time
+                self._create = weakref.ref(create)
+        return self._is_async
 
     def target(self, client: Any) -> Target:
         """Made anew for every call: what the SDK's client holds may hold the client."""
@@ -104,7 +118,7 @@ class ObservedClients:
                     known = self._known[id(client)] = new
         if known is None:
             return None
-        asynchronous = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
+        asynchronous = known.is_async(client, create)
         return ObservedCreate(create, known.target(client), asynchronous=asynchronous)
 
     def replaced(self, client: Any, before: Any, create: Any) -> None:
@@ -118,8 +132,10 @@ class ObservedClients:
             known.watch.on = False
             known.watch = replace(known.watch, on=True)
 
-    def guard(self, client: object) -> Guarded:
-        return Guarded("client", lambda where, error: self._report_error(client, where, error))
+    def swallows(self, client: object, error: Exception) -> bool:
+        """As a guard does that knows nobody but the client."""
+        guard = Guard(lambda where, error: self._report_error(client, where, error))
+        return guard.swallows("client", error)
 
     def _report_error(self, client: object, where: str, error: Exception) -> None:
         known = self._known.get(id(client))
@@ -199,15 +215,21 @@ class _Create:
                 f"{type(client).__name__!r} object has no attribute {CREATE!r}"
             ) from None
         watched = None
-        with self._clients.guard(client):
+        try:
             watched = self._clients.watched(client, create)
+        except Exception as error:
+            if not self._clients.swallows(client, error):
+                raise
         return create if watched is None else watched
 
     def __set__(self, client: Any, create: Any) -> None:
         before = _held_by(client).get(CREATE)
         _held_by(client)[CREATE] = create
-        with self._clients.guard(client):
+        try:
             self._clients.replaced(client, before, create)
+        except Exception as error:
+            if not self._clients.swallows(client, error):
+                raise
 
     def __delete__(self, client: Any) -> None:
         try:

@@ -72,7 +72,7 @@ class CachedFunction:
         self._stale = StaleModels(self.function)
         forks.pause_for_forks(self)
         self._asked_by: Reporter | None = None
-        watch.reporter.watch_size(weakref.ref(self), _size_of, BACKEND, watch.name)
+        watch.reporter.watch_size(self, _size_of, BACKEND, watch.name)
 
     def size(self) -> tuple[int, int | None]:
         """Entries held, and entries there is room for, if that is limited."""

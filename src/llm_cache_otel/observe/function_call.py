@@ -28,7 +28,7 @@ from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.function_request import function_request
 from llm_cache_otel.observe.ports import CacheHistory
 from llm_cache_otel.observe.spending import Spending, current_spending
-from llm_cache_otel.observe.step import Clock, Surroundings
+from llm_cache_otel.observe.step import Clock, Listener, Surroundings
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,13 @@ class FunctionCall:
                 function=target.name,
             )
         )
-        self._surroundings = Surroundings(None, self.scope, current=self.current())
+        self._surroundings = Surroundings(
+            scope=self.scope, listener=self.listener(), current=self.current()
+        )
+
+    def listener(self) -> Listener | None:
+        """Who listens to what observed stores are asked while the function runs, if not who does around."""
+        return None
 
     def current(self) -> dict[Any, object]:
         """What else is current while the function runs, by its variable."""

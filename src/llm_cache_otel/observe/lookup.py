@@ -33,7 +33,7 @@ class _CacheStep:
         self._start_ns = start_ns
         self._end_ns = start_ns
         self._scope = call.reporter.open(Opening(role, start_ns), call.scope)
-        self._surroundings = Surroundings(None, self._scope)
+        self._surroundings = Surroundings(scope=self._scope)
 
     def tapped(self, cache: Any) -> Tap:
         """What Instructor's helper is to use in the adapter's place."""
@@ -80,11 +80,17 @@ class Lookup(_CacheStep):
     def _finish(self, found: Any, error: BaseException | None) -> None:
         stored = None
         if found is not None:
-            with self._call.guard("stored response"):
+            try:
                 stored = self._stored_with(found)
+            except Exception as failure:
+                if not self._call.guard.swallows("stored response", failure):
+                    raise
         if error is None:
-            with self._call.guard("history"):
+            try:
                 self._note(is_hit=found is not None)
+            except Exception as failure:
+                if not self._call.guard.swallows("history", failure):
+                    raise
         self._call.lookup = LookupFacts(
             interval=Interval(self._start_ns, self._end_ns),
             hit=found is not None,

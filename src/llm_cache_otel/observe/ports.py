@@ -122,7 +122,7 @@ class Reporter(Protocol):
 
     def watch_size(
         self,
-        cache: weakref.ref[object],
+        cache: object,
         size: Callable[[object], CacheSize],
         backend: str,
         name: str | None,

@@ -20,6 +20,7 @@ from llm_cache_otel.observe.instructor_api import (
     ParallelBase,
     PartialBase,
 )
+from llm_cache_otel.observe.remembered import Remembered
 
 _schema_digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 
@@ -111,6 +112,14 @@ def sorted_defaults(schema: Any, *, in_default: bool = False) -> Any:
     return schema
 
 
+def _named(response_model: Any) -> tuple[str | None, str | None]:
+    return display_name(response_model), schema_digest(response_model)
+
+
+named = Remembered(_named)
+"""Of a response model its name and its digest."""
+
+
 def requested_answer(response_model: Any, *, stream: bool, parallel_tools: bool) -> AnswerKind:
     """What kind of answer `create` was asked for, as the caller wrote it."""
     if response_model is None:
@@ -128,9 +137,9 @@ def prepared_answer(prepared: Any) -> AnswerKind:
         return AnswerKind.PARALLEL_TOOLS
     if not isinstance(prepared, type):
         return AnswerKind.UNDECIDED
-    if issubclass(prepared, IterableBase):
+    if IterableBase in prepared.__mro__:
         return AnswerKind.NOT_A_MODEL
-    if issubclass(prepared, AdapterBase):
+    if AdapterBase in prepared.__mro__:
         content = typing.cast("type[BaseModel]", prepared).model_fields["content"].annotation
         return AnswerKind.UNDECIDED if may_be_model(content) else AnswerKind.NOT_A_MODEL
     return AnswerKind.MODEL

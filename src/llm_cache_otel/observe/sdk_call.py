@@ -10,7 +10,7 @@ _OF_THE_CALL = ("model", "stream")
 
 
 class SdkCall(Call):
-    """A call that ends in the SDK at once. `asks` is what its attempt asks, as in `step.asking`."""
+    """A call that ends in the SDK at once. `asks` is what its attempt asks, as in `Surroundings`."""
 
     def __init__(self, target: Target, asked: Asked, asks: int | None) -> None:
         request = asked.request

@@ -20,7 +20,7 @@ from llm_cache_otel.observe.instructor_api import layers
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.sdk_call import SdkCall
 from llm_cache_otel.observe.sdk_methods import Args, Kwargs, Method, Role, Sdk, sdk_of
-from llm_cache_otel.observe.step import ANY_CLIENT, Observing, asking
+from llm_cache_otel.observe.step import ANY_CLIENT, NOWHERE, Observing, surroundings
 from llm_cache_otel.observe.stream import host_closed
 
 
@@ -75,7 +75,7 @@ class SdkClients:
 
     def watch_of(self, owner: object) -> Watch | None:
         """`None` for what is not to be observed, or told already by the attempt that is under way."""
-        if asking.get() in (ANY_CLIENT, id(owner)):
+        if surroundings.get(NOWHERE).asks in (ANY_CLIENT, id(owner)):
             return None
         known = self._get(owner)
         return None if known is None or not known.watch.on else known.watch

@@ -22,7 +22,7 @@ from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.instructor_api import layers
 from llm_cache_otel.observe.lookup import Lookup, Store
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import Observing, Surroundings, current_call
+from llm_cache_otel.observe.step import NOWHERE, Observing, Surroundings, surroundings
 
 UNDER_WAY = 1.0
 """Seconds after which no call should come to its retry loop any more that began before it could be seen."""
@@ -32,19 +32,22 @@ Kwargs = dict[str, Any]
 
 
 def _key(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = current_call.get()
+    call = surroundings.get(NOWHERE).call
     if call is None:
         return wrapped(*args, **kwargs)
     start = time.perf_counter_ns()
     key = wrapped(*args, **kwargs)
     end = time.perf_counter_ns()
-    with call.guard("key"):
+    try:
         call.key_computed(key, call.clock.at(start), call.clock.at(end), kwargs)
+    except Exception as error:
+        if not call.guard.swallows("key", error):
+            raise
     return key
 
 
 def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = current_call.get()
+    call = surroundings.get(NOWHERE).call
     if call is None or not args:
         return wrapped(*args, **kwargs)
     with Observing(call.guard, "lookup", lambda: Lookup(call, *args[1:3])) as seen:
@@ -53,7 +56,7 @@ def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
 
 
 def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = current_call.get()
+    call = surroundings.get(NOWHERE).call
     if call is None or not args:
         return wrapped(*args, **kwargs)
     with Observing(call.guard, "store", lambda: Store(call, *args[1:2])) as seen:
@@ -64,8 +67,11 @@ def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwarg
 def _tapped(seen: Observing, args: Args) -> Args:
     cache = args[0]
     if seen.step is not None:
-        with seen.guard("tap"):
+        try:
             cache = seen.step.tapped(cache)
+        except Exception as error:
+            if not seen.guard.swallows("tap", error):
+                raise
     return (cache, *args[1:])
 
 
@@ -80,9 +86,9 @@ class _Retry:
         self.kwargs = {**kwargs, "func": observed(call, bare(kwargs["func"]))}
         if hooks is not None:
             self.kwargs["hooks"] = attempt.HookTap(hooks, call)
-        surroundings = Surroundings(None, None)
-        self.enter = surroundings.enter
-        self.leave = surroundings.leave
+        within = Surroundings()
+        self.enter = within.enter
+        self.leave = within.leave
 
     def failed(self, error: BaseException) -> None: ...
 
@@ -90,7 +96,7 @@ class _Retry:
 
 
 def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = current_call.get()
+    call = surroundings.get(NOWHERE).call
     if call is None:
         seams.missed()
         return wrapped(*args, **kwargs)
@@ -103,7 +109,7 @@ def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: 
 async def _retry_async(
     wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
 ) -> Any:
-    call = current_call.get()
+    call = surroundings.get(NOWHERE).call
     if call is None:
         seams.missed()
         return await wrapped(*args, **kwargs)

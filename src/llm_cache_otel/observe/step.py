@@ -9,21 +9,17 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from llm_cache_otel.facts import Interval, Scope
+from llm_cache_otel.facts import BackendFacts, Interval, Scope
 
 if TYPE_CHECKING:
     from llm_cache_otel.guard import Guard
     from llm_cache_otel.observe.call import Call
 
-current_call: ContextVar[Call | None] = ContextVar("llm_cache_otel_call", default=None)
-"""The observed call whose Instructor code is running; `None` while anybody else's code runs, so that
-an unobserved client used inside a validator, a hook or an adapter is not taken for part of the call."""
-
 ANY_CLIENT = 0
 
-asking: ContextVar[int | None] = ContextVar("llm_cache_otel_asking", default=None)
-"""Whom an attempt under way asks, whose own calls within it are told by it: the `id` of an SDK's client,
-`ANY_CLIENT` where Instructor runs the attempt, and `None` while anybody else's code runs."""
+Listener = Callable[[object, Any, Any, BackendFacts], bool]
+"""Takes an observed store, a key, an entry found or stored, and what came of asking for it; whether it takes
+that for its own."""
 
 
 class Clock:
@@ -60,41 +56,71 @@ class Step(Protocol):
         ...
 
 
-class Surroundings:
-    """What is current while host code runs: the call to attribute it to, and its place in the trace.
+surroundings: ContextVar[Surroundings] = ContextVar("llm_cache_otel_surroundings")
+"""Asked with `surroundings.get(NOWHERE)`."""
 
-    `asks` is whom, as in `asking`, and `current` what else is, by its variable.
+
+class Surroundings:
+    """What is current while host code runs, and its place in the trace.
+
+    `call` is the observed call whose Instructor code is running; `None` while anybody else's code runs, so
+    that an unobserved client used inside a validator, a hook or an adapter is not taken for part of the call.
+
+    `asks` is whom an attempt under way asks, whose own calls within it are told by it: the `id` of an SDK's
+    client, `ANY_CLIENT` where Instructor runs the attempt, and `None` while anybody else's code runs.
+
+    `listener` is the observed function's that runs, for what an observed store is asked. It is as around
+    unless given; but what Instructor asks of its cache is no lookup of a function around the call.
+
+    `busy` are caches whose `get` or `set` is being timed, and what is given is the latest of them: an adapter
+    that is observed by itself, or that calls its parent class's method, is not counted twice.
+
+    `current` is what else is current, by its variable.
     """
 
-    __slots__ = ("_call", "_current", "_scope", "_token", "_tokens")
+    __slots__ = ("_current", "_scope", "_token", "_tokens", "asks", "busy", "call", "listener")
 
     def __init__(
         self,
-        call: Call | None,
-        scope: Scope | None,
+        call: Call | None = None,
+        scope: Scope | None = None,
         *,
         asks: int | None = None,
+        listener: Listener | None = None,
+        busy: object = None,
         current: Mapping[ContextVar[Any], object] | None = None,
     ) -> None:
-        self._call = call
+        self.call = call
+        self.asks = asks
+        around = surroundings.get(None)
+        self.listener: Listener | None = listener
+        self.busy: tuple[object, ...] = ()
+        if around is not None:
+            self.listener = listener or (around.listener if call is None else None)
+            self.busy = around.busy if busy is None else (*around.busy, busy)
+        elif busy is not None:
+            self.busy = (busy,)
         self._scope = scope
-        self._current: dict[ContextVar[Any], object] = {asking: asks, **(current or {})}
-        self._token: Token[Call | None] | None = None
-        self._tokens: list[Token[Any]] = []
+        self._current = current
+        self._token: Token[Surroundings] | None = None
+        self._tokens: list[Token[Any]] | None = None
 
     def enter(self) -> None:
-        self._token = current_call.set(self._call)
-        for variable, value in self._current.items():
-            self._tokens.append(variable.set(value))
+        self._token = surroundings.set(self)
+        if self._current is not None:
+            self._tokens = [variable.set(value) for variable, value in self._current.items()]
         if self._scope is not None:
             self._scope.enter()
 
     def leave(self) -> None:
-        self._call, self._current = None, {}  # no cycle: a finished call is freed at once
-        if self._token is None:
+        self.call = self._current = self.listener = (
+            None  # no cycle: a finished call is freed at once
+        )
+        token = self._token
+        if token is None:
             return
         try:
-            current_call.reset(self._token)
+            surroundings.reset(token)
         except RuntimeError:
             pass  # an interrupt struck when it was half done
         except ValueError:
@@ -102,21 +128,24 @@ class Surroundings:
             self._token = None
             return
         while self._tokens:
-            token = self._tokens.pop()
+            inner = self._tokens.pop()
             with suppress(RuntimeError):
-                token.var.reset(token)
+                inner.var.reset(inner)
         if self._scope is not None:
             self._scope.leave()
         self._token = None
+
+
+NOWHERE = Surroundings(None)
 
 
 class Unobserved:
     """A call that is not to be observed: nor is what runs within it a part of any call around it."""
 
     def __init__(self) -> None:
-        surroundings = Surroundings(None, None)
-        self.enter = surroundings.enter
-        self.leave = surroundings.leave
+        around = Surroundings()
+        self.enter = around.enter
+        self.leave = around.leave
 
     def failed(self, error: BaseException) -> None: ...
 
@@ -140,12 +169,14 @@ class Observing:
         self.is_inside = False
 
     def __enter__(self) -> Self:
-        with self.guard(self._where):
-            self.step = self._make()
-        if self.step is not None:
-            self.is_inside = True
-            with self.guard(self._where):
-                self.step.enter()
+        try:
+            step = self.step = self._make()
+            if step is not None:
+                self.is_inside = True
+                step.enter()
+        except Exception as error:
+            if not self.guard.swallows(self._where, error):
+                raise
         return self
 
     def __exit__(
@@ -154,16 +185,20 @@ class Observing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.leave()
-        if self.step is not None and error is not None:
+        if self.is_inside:
+            self.leave()
+        if error is not None and self.step is not None:
             with self.guard(self._where):
                 self.step.failed(error)
 
     def leave(self) -> None:
         """Once is enough; again where an interrupt has struck, for as long as `is_inside`."""
         if self.step is not None and self.is_inside:
-            with self.guard(self._where):
+            try:
                 self.step.leave()
+            except Exception as error:
+                if not self.guard.swallows(self._where, error):
+                    raise
             self.is_inside = False
 
     def returned(self, result: Any) -> Any:
@@ -171,6 +206,9 @@ class Observing:
         if self.step is None:
             return result
         watched = None
-        with self.guard(self._where):
+        try:
             watched = self.step.returned(result)
+        except Exception as error:
+            if not self.guard.swallows(self._where, error):
+                raise
         return result if watched is None else watched

@@ -22,11 +22,10 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe import adapter
-from llm_cache_otel.observe.backend import current_listener
 from llm_cache_otel.observe.call import Watch
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.function_call import FunctionCall, FunctionTarget, function_target
-from llm_cache_otel.observe.step import Observing
+from llm_cache_otel.observe.step import Listener, Observing
 
 _MOST_MISSED = 64
 
@@ -47,8 +46,8 @@ class StoreFunctionCall(FunctionCall):
         self._has_run = False
         super().__init__(target, args, kwargs)
 
-    def current(self) -> dict[Any, object]:
-        return {**super().current(), current_listener: self.note}
+    def listener(self) -> Listener:
+        return self.note
 
     def note(self, store: object, key: Any, entry: Any, facts: BackendFacts) -> bool:
         """Whether what an observed store was asked is this function's lookup, or what it stores."""

@@ -16,9 +16,9 @@ from typing import Any
 from llm_cache_otel import forks
 from llm_cache_otel.facts import BackendFacts, Opening, Operation, Scope, SpanRole
 from llm_cache_otel.observe import adapter
-from llm_cache_otel.observe.backend import BackendStep, current_listener, is_busy
+from llm_cache_otel.observe.backend import BackendStep, is_busy
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import Clock, Observing
+from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, surroundings
 from llm_cache_otel.observe.stores import Asked, Method, is_async, methods_of
 
 Place = tuple[type, str]
@@ -50,15 +50,15 @@ class StoreMethods:
 
     def add(self, store: Any, reporter: Reporter, name: str | None) -> None:
         identity = id(store)
-        backend = adapter.backend_of(store)
+        traits = adapter.traits_of(store)
         reference = weakref.ref(store, lambda _: self._observed.pop(identity, None))
-        observed = ObservedStore(reference, reporter, backend, name, is_async(store))
+        observed = ObservedStore(reference, reporter, traits.backend, name, is_async(store))
         with self._lock:
             self._observed[identity] = observed
             for place, method in _places_of(store).items():
                 if place not in self._undo:
                     self._undo[place] = self._wrap(*place, method)
-        adapter.watch_size(reporter, store, backend, name)
+        adapter.watch_size(reporter, store, traits, name)
 
     def remove(self, store: object) -> None:
         with self._lock:
@@ -146,7 +146,7 @@ def _step(
 ) -> BackendStep | None:
     if observed.reporter.is_suppressed():
         return None
-    listener = current_listener.get()
+    listener = surroundings.get(NOWHERE).listener
 
     def open_scope(start_ns: int) -> Scope:
         return observed.reporter.open(Opening(_ROLES[method.operation], start_ns))

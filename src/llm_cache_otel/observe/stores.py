@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 from llm_cache_otel.facts import Operation
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.observe.instructor_api import BaseCache
 
 Args = tuple[Any, ...]
 Kwargs = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Asked:
     """What a store is asked: to get what is under `key`, or to set it to `value` for `ttl` seconds.
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from e2e.stack import finding
+from e2e.stack import finding, running, signals
 from e2e.stack.backends import Jaeger, Prometheus, alertmanager
 from e2e.stack.collector import CONFIG, PORTS, Collector
 from e2e.stack.finding import Missing
+from e2e.stack.processes import Unknown
 from e2e.stack.server import Server, free_port
 from llm_cache_otel.cli.destination import SERVICE_NAME
 
@@ -40,26 +39,31 @@ def get() -> int:
 
 def up() -> int:
     """On the usual ports, where they are free, with what the demo sends."""
-    if _running():
+    if any(map(running.may_run, running.noted(RUNNING))):
         print(f"It runs already ({RUNNING}). `make down` ends it.")
         return 1
     shutil.rmtree(UP, ignore_errors=True)
     UP.mkdir(parents=True)
     servers: list[Server] = []
-    try:
-        _start_all(servers)
-    except BaseException:
-        for server in reversed(servers):
-            server.stop()
-        raise
+    with signals.leaving():
+        try:
+            _start_all(servers)
+        except BaseException:
+            for server in reversed(servers):
+                server.stop()
+            RUNNING.unlink(missing_ok=True)
+            raise
     return 0
 
 
 def _start_all(servers: list[Server]) -> None:
     def start(server: Server) -> None:
-        servers.append(server)
-        server.start()
-        _remember(servers)
+        # Whatever ends this while it waits, `down` is to find what was started.
+        with signals.held():
+            servers.append(server)
+            server.launch()
+            _note(servers)
+        server.wait()
 
     jaeger = Jaeger(UP / "jaeger", _port(16686), _port(14317))
     start(jaeger)
@@ -82,15 +86,23 @@ def _start_all(servers: list[Server]) -> None:
 
 
 def _send_demo(endpoint: str) -> None:
-    variables = {
-        **os.environ,
+    command = [sys.executable, "-m", "llm_cache_otel", "demo"]
+    variables = _demo_variables(os.environ, endpoint)
+    ended = subprocess.run(command, env=variables, check=False, stdout=subprocess.DEVNULL)
+    if ended.returncode:
+        raise RuntimeError(f"The demo ended with {ended.returncode}.")
+
+
+def _demo_variables(given: Mapping[str, str], endpoint: str) -> dict[str, str]:
+    """Its calls go here alone, and whole, whatever else the user's shell says of telemetry."""
+    theirs = ("OTEL_", "LLM_CACHE_OTEL_")
+    return {
+        **{name: value for name, value in given.items() if not name.startswith(theirs)},
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
         "NO_PROXY": "*",
     }
-    command = [sys.executable, "-m", "llm_cache_otel", "demo"]
-    subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
 
 
 def _say(
@@ -98,9 +110,12 @@ def _say(
 ) -> None:
     tags = quote('{"llm_cache.outcome":"miss"}')
     search = f"{jaeger.url}/search?service={SERVICE_NAME}&tags={tags}"
-    api = f"{jaeger.url}/api/traces?service={SERVICE_NAME}&limit=3"
+    api = f"{jaeger.url}/api/traces?service={SERVICE_NAME}&tags={tags}&limit=3"
     requests = "llm_cache_requests_total{llm_cache_outcome"
     ratio = quote(f'sum({requests}="hit"}}) / sum({requests}=~"hit|miss"}})')
+    # Debian's Prometheus has the pages of before.
+    pages = "/classic/alerts" if prometheus.has("/classic/alerts") else "/alerts"
+    told = f"http://{alerts.address}/api/v2/alerts (Debian's has no pages)" if alerts else "nowhere"
     print(f"""
 Send your own programs there:
     export OTEL_EXPORTER_OTLP_ENDPOINT={collector.grpc_endpoint}
@@ -108,10 +123,13 @@ Send your own programs there:
     export OTEL_METRIC_EXPORT_INTERVAL=10000
 
 Open
-    misses, in Jaeger         {search}
-      (a Jaeger built with Go has no pages: {api})
+    misses, in Jaeger         {api}
+      (a Jaeger with pages:   {search})
     the hit rate              {prometheus.url}/graph?g0.expr={ratio}&g0.tab=1
-    alerts                    {prometheus.url}/alerts{f", {alerts.address}" if alerts else ""}
+      (of all of the demo, also of what it shows to miss)
+    alerts                    {prometheus.url}{pages}
+    what Alertmanager has     {told}
+      (to have them sent, give alertmanager.yaml addresses and a webhook-token)
     what Prometheus reads     http://127.0.0.1:{collector.ports["PROMETHEUS_SUMMED_ENDPOINT"]}/metrics
     the Collector of itself   http://127.0.0.1:{collector.ports["TELEMETRY_PORT"]}/metrics
 
@@ -119,43 +137,26 @@ Logs and data are in {UP}. `make down` ends it.""")
 
 
 def down() -> int:
-    """End what `up` started, by the ids noted then, and no other."""
-    for name, pid, _ in reversed(_running()):
-        print(f"{name} ({pid})")
-        os.kill(pid, signal.SIGTERM)
-        ends = time.monotonic() + 15
-        while _is_alive(pid) and time.monotonic() < ends:
-            time.sleep(0.1)
+    """End what `up` started, as it was noted then, and no other."""
+    left = 0
+    for one in reversed(running.noted(RUNNING)):
+        try:
+            if one.runs():
+                print(one, flush=True)
+                one.end()
+        except (Unknown, OSError) as why:
+            left += 1
+            print(f"{one} may still run: {why}", file=sys.stderr)
+    if left:
+        print(f"Noted in {RUNNING}; `make down` tries again.", file=sys.stderr)
+        return 1
     RUNNING.unlink(missing_ok=True)
     return 0
 
 
-def _remember(servers: list[Server]) -> None:
-    RUNNING.write_text(json.dumps([[one.name, one.pid, one.command[0]] for one in servers]))
-
-
-def _running() -> list[tuple[str, int, str]]:
-    """What `up` started and still runs; an id may be another program's by now."""
-    if not RUNNING.exists():
-        return []
-    noted = json.loads(RUNNING.read_text())
-    return [(name, pid, program) for name, pid, program in noted if _runs(pid, program)]
-
-
-def _runs(pid: int, program: str) -> bool:
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        said = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(pid)], check=True, capture_output=True, text=True
-        )
-        return said.stdout.startswith(program)
-    return False
-
-
-def _is_alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
+def _note(servers: list[Server]) -> None:
+    found = (running.program(one.name, one.pid) for one in servers)
+    running.note(RUNNING, [one for one in found if one is not None])
 
 
 def _port(usual: int) -> int:
@@ -168,9 +169,11 @@ def main() -> int:
     commands = {"get": get, "up": up, "down": down}
     try:
         return commands[sys.argv[1]]()
-    except Missing as why:
+    except (Missing, OSError, RuntimeError) as why:
         print(why, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

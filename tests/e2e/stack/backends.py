@@ -87,6 +87,7 @@ class Prometheus(Server):
                 f"--config.file={files / 'prometheus.yaml'}",
                 f"--storage.tsdb.path={directory / 'data'}",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
+                f"--web.external-url={self.url}",  # or alerts name it by this machine's name
                 "--enable-feature=exemplar-storage",
                 "--rules.alert.resend-delay=2s",
             ],
@@ -94,6 +95,9 @@ class Prometheus(Server):
             answers(f"{self.url}/-/ready"),
             _CONTEXT,
         )
+
+    def has(self, page: str) -> bool:
+        return httpx.get(f"{self.url}{page}", trust_env=False, timeout=30).is_success
 
     def ask(self, path: str, **query: str) -> Any:
         answer = httpx.get(f"{self.url}/api/v1/{path}", params=query, trust_env=False, timeout=30)
@@ -146,6 +150,7 @@ def alertmanager(directory: Path, port: int = 0, moved: Mapping[str, str] | None
             f"--config.file={file}",
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={address}",
+            f"--web.external-url=http://{address}",
             "--cluster.listen-address=",
         ],
         directory,

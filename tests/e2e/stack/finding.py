@@ -16,7 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 MANIFEST = Path(__file__).parents[3] / "collector-config" / "builder.yaml"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-cache-otel"
+# Absolute, as programs are started in folders of their own.
+CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "llm-cache-otel"
+)
 JAEGER_MODULE = "github.com/jaegertracing/jaeger"
 JAEGER_VERSION = "v1.76.0"
 """Of the module. The program of this tag is Jaeger v2; Go refuses tags that begin with v2 here."""
@@ -39,7 +42,7 @@ def collector() -> Path:
         CACHE / f"otelcol-{version}-{digest}" / "otelcol",
         "the OpenTelemetry Collector",
         "name an otelcol-contrib of that version in OTELCOL",
-        lambda program: _build_collector(version, manifest, program.parent),
+        lambda part: _build_collector(version, manifest, part),
     )
 
 
@@ -52,7 +55,7 @@ def jaeger() -> Path:
             CACHE / f"jaeger-{JAEGER_VERSION}" / "jaeger",
             "Jaeger",
             "name a Jaeger v2 in JAEGER",
-            lambda program: _build_jaeger(program.parent),
+            _build_jaeger,
         )
     )
 
@@ -96,24 +99,35 @@ def _given(variable: str) -> Path | None:
     program = shutil.which(value)
     if program is None:
         raise Missing(f"{variable} is {value}, which is no program. Unset it, or correct it.")
-    return Path(program)
+    return Path(program).absolute()
 
 
 def _on_path(*names: str) -> Path | None:
     # Debian keeps some where only root looks.
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    return next((Path(found) for name in names if (found := shutil.which(name, path=path))), None)
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
+    return Path(found).absolute() if found else None
 
 
 def _built(program: Path, name: str, otherwise: str, build: Callable[[Path], None]) -> Path:
-    if program.exists():
+    """What `build` has made whole: it writes beside, for what writes it may be ended, or the disk be full."""
+    if _is_program(program):
         return program
     if shutil.which("go") is None:
         raise Missing(f"{name} is built with Go, which is not here. {_GO}, or {otherwise}.")
     print(f"Building {name}, once; this takes minutes …", file=sys.stderr)
-    program.parent.mkdir(parents=True, exist_ok=True)
+    part = program.with_name(f"{program.name}.part")
     try:
-        build(program)
+        program.parent.mkdir(parents=True, exist_ok=True)
+        build(part)
+        if not _is_program(part):
+            raise Missing(f"{name} was built, but is no program. Look at {part}, or {otherwise}.")
+        part.replace(program)
+    except OSError as error:
+        raise Missing(
+            f"{name} can't be built in {program.parent}: {error}\n"
+            f"Name a folder that can be written to in XDG_CACHE_HOME, or {otherwise}."
+        ) from error
     except subprocess.CalledProcessError as error:
         why = (error.stderr or "").strip()[-2000:]
         raise Missing(
@@ -123,25 +137,31 @@ def _built(program: Path, name: str, otherwise: str, build: Callable[[Path], Non
     return program
 
 
-def _build_collector(version: str, manifest: str, directory: Path) -> None:
+def _is_program(file: Path) -> bool:
+    return file.is_file() and os.access(file, os.X_OK)
+
+
+def _build_collector(version: str, manifest: str, program: Path) -> None:
+    directory = program.parent
     source = directory / "source"
     own = re.sub(r"output_path: .*", f"output_path: {source}", manifest)
     (directory / "builder.yaml").write_text(own)
     builder = f"go.opentelemetry.io/collector/cmd/builder@v{version}"
     _go("run", builder, f"--config={directory / 'builder.yaml'}", into=directory)
-    (source / "otelcol").rename(directory / "otelcol")
+    (source / "otelcol").rename(program)
     shutil.rmtree(source)
 
 
-def _build_jaeger(directory: Path) -> None:
+def _build_jaeger(program: Path) -> None:
     """In a copy of its source, for `go install` takes no module that replaces others, as this one does."""
+    directory = program.parent
     module = f"{JAEGER_MODULE}@{JAEGER_VERSION}"
     found = json.loads(_go("mod", "download", "-json", module, into=directory))
     source = directory / "source"
     # Without its modes: what Go keeps is not to be written to, and the copy has to be removed again.
     shutil.copytree(found["Dir"], source, copy_function=shutil.copyfile, dirs_exist_ok=True)
     subprocess.run(["chmod", "-R", "u+w", source], check=True)
-    _go("build", "-o", str(directory / "jaeger"), "./cmd/jaeger", into=source)
+    _go("build", "-o", str(program), "./cmd/jaeger", into=source)
     shutil.rmtree(source)
 
 

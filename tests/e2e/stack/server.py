@@ -53,8 +53,14 @@ class Server:
         """Once it answers.
 
         Raises:
-            RuntimeError: it ends, or does not answer; with the last that it said.
+            RuntimeError: as `wait` has it.
         """
+        self.launch()
+        self.wait()
+        return self
+
+    def launch(self) -> None:
+        """It has an id then, and does not answer yet."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -65,15 +71,23 @@ class Server:
                 stderr=log,
                 start_new_session=True,  # or Ctrl-C would end it before what uses it
             )
+
+    def wait(self) -> None:
+        """Until it answers.
+
+        Raises:
+            RuntimeError: it ends, or does not answer; with the last that it said.
+        """
+        process = self._process
+        assert process is not None, f"{self.name} does not run"
         ends = time.monotonic() + _STARTS_WITHIN
         while not self._answers():
-            if self._process.poll() is not None:
-                self._fail(f"ended with {self._process.returncode}")
+            if process.poll() is not None:
+                self._fail(f"ended with {process.returncode}")
             if time.monotonic() > ends:
                 self.kill()
                 self._fail("does not answer")
             time.sleep(0.05)
-        return self
 
     def stop(self) -> None:
         """As a service manager would."""
@@ -103,7 +117,11 @@ class Server:
             process.wait()
 
     def _fail(self, how: str) -> None:
-        raise RuntimeError(f"{self.name} {how}:\n{self.said()[-3000:]}")
+        said = self.said().strip()
+        last = said.rpartition("\n")[2][-300:] or "nothing"
+        error = RuntimeError(f"{self.name} {how}. {self.log} ends with: {last}")
+        error.add_note(said[-3000:])  # for who reads a traceback
+        raise error
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,0 +1,121 @@
+"""A span that the SDK makes when somebody asks for it, such as a child. Mostly, nobody does at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    Status,
+    StatusCode,
+    get_current_span,
+)
+from opentelemetry.util.types import Attributes, AttributeValue
+
+from llm_cache_otel import forks
+from llm_cache_otel.facts import Opening
+from llm_cache_otel.guard import Guard
+
+
+class LazySpan(Span):
+    """Stands in for the span that `start` starts, once, when it is first asked for anything. Thread-safe.
+
+    It begins `around`; where starting it fails, what begins within it is of the span there.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Opening, Context], Span],
+        opening: Opening,
+        around: Context,
+        guard: Guard,
+    ) -> None:
+        self._start = start
+        self._opening = opening
+        self._around = around
+        self._guard = guard
+        self._span: Span | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def started(self) -> Span:
+        span = self._span
+        if span is None:
+            with self._lock:
+                span = self._span
+                if span is None:
+                    with self._guard("spans"):
+                        span = self._start(self._opening, self._around)
+                    if span is None:
+                        span = NonRecordingSpan(get_current_span(self._around).get_span_context())
+                    self._span = span
+        return span
+
+    def get_span_context(self) -> SpanContext:
+        return self.started.get_span_context()
+
+    def is_recording(self) -> bool:
+        return self.started.is_recording()
+
+    def end(self, end_time: int | None = None) -> None:
+        self.started.end(end_time)
+
+    def set_attributes(self, attributes: Any) -> None:
+        self.started.set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        self.started.set_attribute(key, value)
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
+        self.started.add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        self.started.add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        self.started.update_name(name)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        self.started.set_status(status, description)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: FBT001, FBT002  as the API has it
+    ) -> None:
+        self.started.record_exception(exception, attributes, timestamp, escaped)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the SDK's has beside that, such as `attributes`."""
+        if name.startswith("__") or name in _OWN:  # of a copy that is half made, for one
+            raise AttributeError(name)
+        return getattr(self.started, name)
+
+
+_OWN = ("_start", "_opening", "_around", "_guard", "_span", "_lock")
+
+
+class _AroundForks:
+    """Has the span that a process forks in started before: a child would give it another id."""
+
+    def pause(self, deadline: float) -> bool:
+        get_current_span().get_span_context()
+        return True
+
+    def resume(self) -> None: ...
+
+    def end(self) -> None:
+        forks.pause_for_forks(self)
+
+
+_around_forks = _AroundForks()
+forks.pause_for_forks(_around_forks)

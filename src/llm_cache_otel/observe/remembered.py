@@ -1,0 +1,36 @@
+"""Remembers what was found out of an object, for as long as it lives: a hit should not find it out again."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class Remembered(Generic[V]):
+    """Of objects that are told apart by identity, for they may define `__eq__`. Thread-safe.
+
+    Of what can't be referred to weakly it is found out each time.
+    """
+
+    def __init__(self, find_out: Callable[[Any], V]) -> None:
+        self._find_out = find_out
+        self._known: dict[int, tuple[weakref.ref[Any], V]] = {}
+
+    def __call__(self, thing: Any) -> V:
+        known = self._known.get(id(thing))
+        if known is not None and known[0]() is thing:
+            return known[1]
+        found = self._find_out(thing)
+        identity = id(thing)
+
+        def drop(gone: weakref.ref[Any]) -> None:  # a finalizer, which takes no lock
+            if self._known.get(identity, (None,))[0] is gone:
+                self._known.pop(identity, None)
+
+        with contextlib.suppress(TypeError):
+            self._known[identity] = weakref.ref(thing, drop), found
+        return found

@@ -1,0 +1,391 @@
+"""Calls note, and something else says it: in order, soon, within bounds, and never on a call's path."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from instructor.cache import AutoCache
+from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult
+from pydantic import BaseModel, field_validator
+from support.models import MESSAGES, User
+from support.recording import Recording
+from support.sabotage import FUNCTIONS, Broken
+from support.ways import MODEL, make_client
+
+import llm_cache_otel.later as later_module
+from llm_cache_otel import flush, instrument, uninstrument
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.emit.ahead import Ahead
+from llm_cache_otel.later import Later, later
+
+REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+
+
+@pytest.fixture(autouse=True)
+def only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread lets minutes pass before it says anything by itself."""
+    later.wait(10)
+    monkeypatch.setattr(later_module, "_PAUSE", 600)
+    if later._is_rung:
+        time.sleep(1.1)  # and has said what it was rung for
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Later]:
+    """One whose thread was never started."""
+    monkeypatch.setattr(later_module, "_MOST", 8)
+    made = Later()
+    yield made
+    made.wait(1)
+
+
+class Exported:
+    """What an application's own pipeline exports, in batches."""
+
+    def __init__(self, **given: Any) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.tracers = TracerProvider(shutdown_on_exit=False, **given)
+        self.tracers.add_span_processor(BatchSpanProcessor(self.exporter))
+        self.reader = InMemoryMetricReader()
+        self.meters: Any = MeterProvider([self.reader], shutdown_on_exit=False)
+
+    def client(self, provider: SimulatedProvider) -> Any:
+        return instrument(
+            make_client(provider, cache=AutoCache()),
+            tracer_provider=self.tracers,
+            meter_provider=self.meters,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [span.name for span in self.exporter.get_finished_spans()]
+
+
+def test_a_call_says_nothing_until_somebody_wants_to_know(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+    client.create(**REQUEST)
+    client.create(**REQUEST)
+    assert recording.exporter.get_finished_spans() == ()
+    assert flush(10)
+    assert len(recording.exporter.get_finished_spans()) == 6
+
+
+def test_a_collection_of_metrics_wants_to_know(provider: SimulatedProvider) -> None:
+    exported = Exported()
+    exported.client(provider).create(**REQUEST)
+    data = exported.reader.get_metrics_data()
+    assert data is not None
+    metrics = data.resource_metrics[0].scope_metrics[0].metrics
+    assert "llm_cache.requests" in [metric.name for metric in metrics]
+
+
+@pytest.mark.parametrize("how", ["force_flush", "shutdown"])
+def test_an_applications_own_flushing_wants_to_know(how: str, provider: SimulatedProvider) -> None:
+    """Though its processor was added before ours; and one that is added later flushes as well."""
+    exported = Exported()
+    second = InMemorySpanExporter()
+    client = exported.client(provider)
+    client.create(**REQUEST)
+    exported.tracers.add_span_processor(BatchSpanProcessor(second))
+    client.create(**REQUEST)
+    getattr(exported.tracers, how)()
+    assert exported.names.count("create User") == 2
+    # Spans that began before it was there, it is not given either by the SDK, but they have not begun yet.
+    assert len(second.get_finished_spans()) == len(exported.names)
+
+
+def test_nothing_of_ours_stays_at_a_provider_that_nothing_goes_to(
+    provider: SimulatedProvider,
+) -> None:
+    exported = Exported()
+    before = exported.tracers._active_span_processor._span_processors
+    exported.meters = NoOpMeterProvider()  # another keeps who is asked for gauges
+    client = exported.client(provider)
+    client.create(**REQUEST)
+    (ahead, *others) = exported.tracers._active_span_processor._span_processors
+    assert isinstance(ahead, Ahead)
+    assert (*others,) == before
+    uninstrument(client)
+    client.client.close()
+    del client
+    assert later.wait(10), "what had been noted is said, and nothing holds on to the provider"
+    gc.collect()
+    assert later.wait(10), "which is told by a finalizer"
+    assert exported.tracers._active_span_processor._span_processors == before
+    exported.tracers.force_flush()
+    assert exported.names.count("create User") == 1
+
+
+class Nosy(BaseModel):
+    """Whose validator does in a call what hosts do."""
+
+    name: str
+    age: int
+
+    @field_validator("name")
+    @classmethod
+    def look_around(cls, name: str) -> str:
+        span = trace.get_current_span()
+        span.set_attribute("host.set", True)
+        span.add_event("host.event")
+        seen.append(span)
+        if tracer is not None:
+            with tracer.start_as_current_span("the host's"):
+                pass
+        return name
+
+
+seen: list[Any] = []
+tracer: Any = None
+
+
+@pytest.fixture
+def nosy(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    yield {**REQUEST, "response_model": Nosy}
+    seen.clear()
+    globals()["tracer"] = None
+
+
+def test_what_asks_for_the_span_meanwhile_gets_the_one_that_is_told(
+    provider: SimulatedProvider, nosy: dict[str, Any]
+) -> None:
+    exported = Exported()
+    client = exported.client(provider)
+    globals()["tracer"] = exported.tracers.get_tracer("host")
+    client.create(**nosy)
+    client.create(**nosy)
+    assert exported.tracers.force_flush()
+    spans = {span.context.span_id: span for span in exported.exporter.get_finished_spans()}
+    hosts = [span for span in spans.values() if span.name == "the host's"]
+    parents = [spans[span.parent.span_id].name for span in hosts if span.parent]
+    assert parents == ["create Nosy", "cache lookup"]
+    told = [span for span in spans.values() if (span.attributes or {}).get("host.set")]
+    assert [span.name for span in told] == parents
+    assert [[event.name for event in span.events] for span in told] == [["host.event"]] * 2
+    assert [span.name for span in seen] == parents, "what the SDK's have beside the API's"
+    assert copy.copy(seen[0]).get_span_context() == seen[0].get_span_context()
+    assert [span.get_span_context().span_id for span in seen] == [
+        span.context.span_id for span in told
+    ]
+    for span in spans.values():
+        if span.parent:
+            assert span.context.trace_id == spans[span.parent.span_id].context.trace_id
+
+
+class Asked(Sampler):
+    """Notes what it is asked about, or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.asked: list[tuple[str, set[str]]] = []
+        self._fails = fails
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, *given: Any, **more: Any
+    ) -> SamplingResult:
+        if self._fails:
+            raise ValueError("a sampler of the host's that fails")
+        attributes = more.get("attributes") or (given[1] if len(given) > 1 else None) or {}
+        self.asked.append((name, set(attributes)))
+        return ALWAYS_OFF.should_sample(parent_context, trace_id, name)
+
+    def get_description(self) -> str:
+        return "Asked"
+
+
+def test_samplers_know_what_begins_and_no_more(provider: SimulatedProvider) -> None:
+    sampler = Asked()
+    exported = Exported(sampler=sampler)
+    client = exported.client(provider)
+    client.create(**REQUEST)
+    client.create(**REQUEST)
+    assert exported.tracers.force_flush()
+    assert exported.names == []
+    known = dict(sampler.asked)
+    assert known["create User"] == {"instructor.response_model"}
+    assert known["cache lookup"] == set()
+    assert {"gen_ai.operation.name", "gen_ai.provider.name", "server.address"} <= known[
+        f"chat {MODEL}"
+    ]
+    assert len(sampler.asked) == 6, "each span once"
+
+
+def test_a_sampler_that_fails_within_a_call_costs_the_span_only(
+    provider: SimulatedProvider, nosy: dict[str, Any]
+) -> None:
+    exported = Exported(sampler=Asked(fails=True))
+    around = TracerProvider(shutdown_on_exit=False).get_tracer("host")
+    client = exported.client(provider)
+    with around.start_as_current_span("around") as outer:
+        assert client.create(**nosy).age == client.create(**nosy).age
+    assert [span.get_span_context().span_id for span in seen] == [
+        outer.get_span_context().span_id
+    ] * 2, "what begins within is the outer span's"
+    assert outer.is_recording() is False, "which ended when the host ended it"
+    assert exported.tracers.force_flush()
+    assert exported.names == []
+    data = exported.reader.get_metrics_data()
+    assert data is not None
+    counts = {
+        metric.name: sum(point.value for point in metric.data.data_points)
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name in ("llm_cache.requests", "llm_cache.instrumentation.errors")
+    }
+    assert counts["llm_cache.requests"] == 2
+    assert counts["llm_cache.instrumentation.errors"] > 0
+
+
+def test_a_child_that_is_forked_within_a_call_has_its_span_for_a_parent(
+    provider: SimulatedProvider, nosy: dict[str, Any], tmp_path: Path
+) -> None:
+    exported = Exported()
+    client = exported.client(provider)
+    said = tmp_path / "child"
+
+    class Forks:
+        def start_as_current_span(self, name: str) -> Any:
+            process = os.fork()
+            if not process:
+                context = trace.get_current_span().get_span_context()
+                said.write_text(json.dumps([context.trace_id, context.span_id]))
+                os._exit(0)
+            os.waitpid(process, 0)
+            return contextlib.nullcontext()
+
+    globals()["tracer"] = Forks()
+    client.create(**nosy)
+    assert exported.tracers.force_flush()
+    (create,) = [s for s in exported.exporter.get_finished_spans() if s.name == "create Nosy"]
+    assert json.loads(said.read_text()) == [create.context.trace_id, create.context.span_id]
+
+
+def test_what_is_put_is_done_in_order_whoever_does_it(own: Later) -> None:
+    done: list[int] = []
+    for number in range(5):
+        assert own.put(lambda number=number: done.append(number))
+    own.close_with(own, lambda: done.append(-2))
+    own.close_with(own, lambda: done.append(-1))
+    assert own.wait(1)
+    assert done == [0, 1, 2, 3, 4, -1]
+    assert own.wait(1)
+    assert done == [0, 1, 2, 3, 4, -1], "once"
+
+
+def test_one_who_may_makes_room_by_doing_what_waits(own: Later) -> None:
+    done: list[int] = []
+    puts = [own.put(lambda n=n: done.append(n), helps=True) for n in range(20)]
+    assert all(puts)
+    assert done == list(range(12))
+    assert own.wait(1)
+    assert done == list(range(20))
+
+
+def test_one_who_may_not_has_it_dropped(own: Later) -> None:
+    puts = [own.put(lambda: None) for _ in range(20)]
+    assert puts == [True] * 8 + [False] * 12
+
+
+def test_nobody_waits_for_what_hangs(own: Later) -> None:
+    """One waits for a moment; those after it no more, until something moves again."""
+    go_on, begun = threading.Event(), threading.Event()
+    own.put(lambda: (begun.set(), go_on.wait(60)))
+    threading.Thread(target=own.wait, args=(60,), daemon=True).start()
+    assert begun.wait(10)
+    for _ in range(8):
+        assert own.put(lambda: None, helps=True)
+    assert not own.put(lambda: None, helps=True)
+    since = time.perf_counter()
+    assert not any(own.put(lambda: None, helps=True) for _ in range(1_000))
+    assert time.perf_counter() - since < 2, "a thousand of them, where each would have waited 5 ms"
+    assert not own.wait(0.01)
+    go_on.set()
+    assert own.wait(10)
+    assert own.put(lambda: None, helps=True)
+
+
+class Hangs(SpanProcessor):
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def on_end(self, span: Any) -> None:
+        self.go_on.wait(60)
+
+
+def test_calls_go_on_while_a_processor_hangs_and_what_is_dropped_is_counted(
+    provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exported, hangs = Exported(), Hangs()
+    client = exported.client(provider)
+    provider.cues.add(Cue(answer={"name": "Ada", "age": 36}))
+    client.create(**REQUEST)
+    exported.tracers.add_span_processor(hangs)
+    monkeypatch.setattr(later_module, "_MOST", 8)
+    threading.Thread(target=later.wait, args=(60,), daemon=True).start()
+    for _ in range(40):
+        assert client.create(**REQUEST).name == "Ada"
+    hangs.go_on.set()
+    assert later.wait(10)
+    client.create(**REQUEST)
+    data = exported.reader.get_metrics_data()
+    assert data is not None
+    points = {
+        metric.name: {str(dict(point.attributes)): point.value for point in metric.data.data_points}
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name in ("llm_cache.requests", "llm_cache.instrumentation.errors")
+    }
+    requests = sum(points["llm_cache.requests"].values())
+    (dropped,) = points["llm_cache.instrumentation.errors"].values()
+    assert "'llm_cache.instrumentation.where': 'queue'" in str(points)
+    assert dropped > 0
+    assert requests + dropped == 42
+    assert len([text for text in caplog.messages if "dropped some" in text]) == 1
+
+
+@pytest.mark.parametrize("name", ["_has_helped", "_do_one"])
+def test_a_call_does_not_notice_where_making_room_fails(
+    name: str, provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = Exported()
+    client = exported.client(provider)
+    expected = client.create(**REQUEST).model_dump()
+    monkeypatch.setattr(later_module, "_MOST", 0)
+    sabotage = Broken(FUNCTIONS[f"later.Later.{name}"])
+    sabotage.start()
+    try:
+        assert client.create(**REQUEST).model_dump() == expected
+    finally:
+        sabotage.stop()
+    assert sabotage.runs
+
+
+@pytest.mark.parametrize("how", ["force_flush", "shutdown"])
+def test_an_applications_flushing_does_not_notice_where_ours_fails(
+    how: str, provider: SimulatedProvider
+) -> None:
+    exported = Exported()
+    exported.client(provider).create(**REQUEST)
+    sabotage = Broken(FUNCTIONS["later.Later.wait"])
+    sabotage.start()
+    try:
+        getattr(exported.tracers, how)()
+    finally:
+        sabotage.stop()
+    assert sabotage.runs
