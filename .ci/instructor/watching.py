@@ -135,6 +135,9 @@ class Watch(logging.Handler):
         return trace.get_current_span().get_span_context().is_valid
 
     def said(self) -> dict[str, Any]:
+        from llm_cache_otel import flush
+
+        flush(30)
         return {
             "spans": Counter(span.name for span in self.exporter.get_finished_spans()),
             "requests": self._sums("llm_cache.requests", "llm_cache.outcome"),
