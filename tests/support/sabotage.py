@@ -54,6 +54,8 @@ class Broken:
         self.runs = 0
 
     def start(self) -> None:
+        with contextlib.suppress(Exception):
+            later.wait(5)  # what was noted before is said while it still works
         # The code is exchanged rather than the name, so that every reference is reached; a closure's
         # code has to have the same free variables.
         free = ", ".join(self._code.co_freevars)
