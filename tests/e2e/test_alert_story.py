@@ -206,8 +206,10 @@ def test_a_deploy_that_changes_a_schema_is_alerted_of_and_its_end_is_told(tmp_pa
 
 
 def _others(now: Scene) -> list[Notice]:
-    """What is told beside the alert. Prometheus knows of no page for its first five seconds: longer than `for`
-    is here."""
+    """What is told beside the alert.
+
+    Prometheus knows of no page for its first five seconds, which is longer than `for` is here.
+    """
     return [
         each
         for name in OTHERS
