@@ -21,8 +21,9 @@ from instructor.cache import BaseCache
 from opentelemetry import trace
 from pydantic import BaseModel
 from support.interrupts import InterruptAt
-from support.models import MESSAGES
+from support.models import MESSAGES, User
 from support.recording import Recording
+from support.ways import MODEL, make_client
 
 from llm_cache_otel import instructor_cache, instrument
 from llm_cache_otel.caching.entries import Entries
@@ -117,6 +118,36 @@ def test_a_function_that_nobody_has_is_freed_at_once(recording: Recording) -> No
         assert cached_functions() == others
     finally:
         gc.enable()
+
+
+class ConnectsLater(BaseCache):
+    """When it is first used."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._disk: diskcache.Cache | None = None
+
+    def get(self, key: str) -> Any:
+        self._disk = self._disk or diskcache.Cache(self._directory)
+        return self._disk.get(key)
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        assert self._disk is not None
+        self._disk.set(key, value, ttl)
+
+
+def test_an_adapter_is_known_by_what_it_connects_to_later(
+    provider: SimulatedProvider, recording: Recording, tmp_path: Path
+) -> None:
+    client = make_client(provider, cache=ConnectsLater(tmp_path))
+    instrument(client, **recording.providers)
+    request = {"model": MODEL, "messages": MESSAGES, "response_model": User}
+    client.create(**request)
+    client.create(**request)
+    assert recording.sums("llm_cache.requests", "llm_cache.backend") == {
+        "ConnectsLater": 1,
+        "disk": 1,
+    }
 
 
 class OddAdapter(BaseCache):

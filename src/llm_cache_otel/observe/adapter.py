@@ -16,7 +16,7 @@ from llm_cache_otel.observe.stores import is_backend
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What is known of a cache before it is asked, and does not change."""
+    """What is known of a cache before it is asked."""
 
     backend: str
     is_adapter: bool
@@ -69,7 +69,13 @@ def _traits(cache: Any) -> Traits:
     return Traits(backend_of(cache), isinstance(cache, BaseCache), isinstance(cache, AutoCache))
 
 
-traits_of = Remembered(_traits)
+_first_traits = Remembered(_traits)
+
+
+def traits_of(cache: Any) -> Traits:
+    """Found out once, unless that was too early: an adapter may connect when it is first used."""
+    traits = _first_traits(cache)
+    return _traits(cache) if traits.backend == type(cache).__name__ else traits
 
 
 def _place(cache: Any) -> Hashable | None:
