@@ -19,7 +19,7 @@ from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult
@@ -111,6 +111,16 @@ def test_an_applications_own_flushing_wants_to_know(how: str, provider: Simulate
     assert exported.names.count("create User") == 2
     # Spans that began before it was there, it is not given either by the SDK, but they have not begun yet.
     assert len(second.get_finished_spans()) == len(exported.names)
+
+
+def test_a_provider_that_flushes_side_by_side_is_left_as_it_is(provider: SimulatedProvider) -> None:
+    side_by_side = ConcurrentMultiSpanProcessor()
+    exported = Exported(active_span_processor=side_by_side)
+    exported.client(provider).create(**REQUEST)
+    assert [type(each) for each in side_by_side._span_processors] == [BatchSpanProcessor]
+    assert flush(10)
+    assert exported.names.count("create User") == 1
+    side_by_side._executor.shutdown()
 
 
 def test_nothing_of_ours_stays_at_a_provider_that_nothing_goes_to(

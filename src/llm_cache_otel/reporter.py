@@ -20,8 +20,8 @@ from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
 from llm_cache_otel.emit.gauges import Inventory, Size
 from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.emit.metrics import Metrics
+from llm_cache_otel.emit.scope import SpanScope
 from llm_cache_otel.emit.signals import Route, Signals
-from llm_cache_otel.emit.spans import SpanScope
 from llm_cache_otel.facts import BackendFacts, CallFacts, FunctionHits, Opening, Scope, Verdict
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for, stale_model

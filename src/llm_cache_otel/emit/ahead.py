@@ -37,8 +37,11 @@ class Ahead:
 def go_ahead(speaker: object, processors: Any) -> None:
     """Put one before the `processors` of the SDK's provider, for as long as the `speaker` lives.
 
-    Of what is no provider of the SDK's, whoever flushes it calls `llm_cache_otel.flush` before.
+    Of what is no provider of the SDK's, or flushes its processors side by side, whoever flushes it calls
+    `llm_cache_otel.flush` before.
     """
+    if hasattr(processors, "_executor"):
+        return  # none of them comes first
     ahead = Ahead()
     with contextlib.suppress(AttributeError):
         # Those that are added come last, and would be flushed before they are given anything.

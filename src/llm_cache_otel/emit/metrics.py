@@ -13,7 +13,7 @@ from llm_cache_otel.emit.bill_metrics import BillMetrics
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import is_told
 from llm_cache_otel.emit.gauges import Gauges
-from llm_cache_otel.emit.spans import SpanScope
+from llm_cache_otel.emit.scope import SpanScope
 from llm_cache_otel.emit.tally import Labels, Tallies
 from llm_cache_otel.facts import (
     AttemptFacts,
