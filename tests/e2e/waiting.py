@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], timeout: float = 90.0) -> T:
+def eventually(check: Callable[[], T], timeout: float = 30.0) -> T:
     """What `check` gives as soon as none of its assertions fails; the last failure, if none ever passes."""
     ends = time.monotonic() + timeout
     while True:
