@@ -191,15 +191,19 @@ def test_a_gateway_is_away_for_a_while(fleet: Fleet, programs: Programs) -> None
         agent = fleet.agents[number % 2]
         programs.run(program, agent.grpc_endpoint, f"waiting-{number}")
     away = f"127.0.0.1:{fleet.gateways[0].ports['OTLP_GRPC_ENDPOINT']}"
-    outcomes = [
-        line
-        for agent in fleet.agents
-        for line in agent.page("TELEMETRY_PORT").splitlines()
-        if line.startswith("otelcol_loadbalancer_backend_outcome_total{")
-    ]
-    failed = [line for line in outcomes if 'success="false"' in line]
-    assert failed, "which LLMCacheTelemetryLost asks for"
-    assert all(f'endpoint="{away}"' in line for line in failed)
+
+    def told() -> None:
+        failed = [
+            line
+            for agent in fleet.agents
+            for line in agent.page("TELEMETRY_PORT").splitlines()
+            if line.startswith("otelcol_loadbalancer_backend_outcome_total{")
+            and 'success="false"' in line
+        ]
+        assert failed, "which LLMCacheTelemetryLost asks for"
+        assert all(f'endpoint="{away}"' in line for line in failed)
+
+    eventually(told, 60)  # once an agent gives its first try up
     fleet.gateways[0].start()
 
     def counted() -> None:
