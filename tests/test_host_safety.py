@@ -58,7 +58,7 @@ TRUSTED = {
     "observe.seams._retry_async",
     "observe.seams._tapped",
     "observe.backend.Tap.get",
-    "observe.backend.Tap.set",
+    *("observe.backend.Tap.set", "observe.backend.MemoryTap.get"),
     "observe.backend._observed",
     *("observe.store_methods.StoreMethods.get", "observe.store_methods._awaited"),
     "observe.backend.is_busy",
@@ -121,6 +121,7 @@ OFF_THE_PATH = (
         # Called by an application's provider: test_later.py
         *("emit.ahead.", "emit.tally.Tally.__init__", "emit.tally.Tallies.__init__"),
         "emit.tally.Tallies.counter",
+        *("emit.durations.Durations.__init__", "emit.metrics.Metrics._durations"),
         *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
         "later.Later.come_first_at_exit",  # test_pipeline_safety.py
         "observe.seams._is_open",
@@ -162,7 +163,7 @@ ELSEWHERE = (
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.adapter.identity_of", "observe.adapter._place", "observe.adapter.full_at"),
+    *("observe.adapter._place", "observe.adapter.full_at"),
     "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py

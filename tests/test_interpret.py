@@ -30,7 +30,7 @@ from llm_cache_otel.interpret.prices import Prices, PriceTable
 SECOND = 1_000_000_000
 SPENT = Interval(0, SECOND)
 GET = BackendFacts(Operation.GET, SPENT, "memory", None, hit=False)
-KEY = KeyFacts(SPENT, digest="0123456789abcdef")
+KEY = KeyFacts(SPENT, key="0123456789abcdef")
 MISSED = LookupFacts(SPENT, hit=False, get=GET)
 CALL = CallFacts(SPENT, CacheGiven.ADAPTER, AnswerKind.MODEL, key=KEY, lookup=MISSED)
 
@@ -40,7 +40,7 @@ def call(**changes: Any) -> CallFacts:
 
 
 NEVER_ASKED: dict[str, Any] = {"key": None, "lookup": None}
-NO_KEY: dict[str, Any] = {"key": KeyFacts(SPENT, digest=None), "lookup": None}
+NO_KEY: dict[str, Any] = {"key": KeyFacts(SPENT, key=None), "lookup": None}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_every_bypass_has_advice_that_says_what_to_do() -> None:
     ],
 )
 def test_what_cannot_be_a_key_is_named_with_its_mend(part: str | None, says: str) -> None:
-    facts = call(key=KeyFacts(SPENT, digest=None, unserializable_part=part))
+    facts = call(key=KeyFacts(SPENT, key=None, unserializable_part=part))
     advice = advice_for(facts, Verdict(Outcome.BYPASS, BypassReason.UNSERIALIZABLE_REQUEST))
     assert advice is not None
     assert says in advice.text
@@ -156,7 +156,7 @@ def test_a_hit_saves_what_the_storing_call_took_longer() -> None:
     assert durations.saved_by(call(), Outcome.HIT) == 2.0
     slow = call(interval=Interval(0, 9 * SECOND))
     assert durations.saved_by(slow, Outcome.HIT) == 0.0
-    another = call(key=replace(KEY, digest="f" * 16))
+    another = call(key=replace(KEY, key="f" * 16))
     assert durations.saved_by(another, Outcome.HIT) is None
 
 
@@ -169,7 +169,7 @@ def test_a_store_that_failed_is_not_remembered() -> None:
 
 def test_the_oldest_are_forgotten() -> None:
     durations = Durations()
-    keys = [replace(KEY, digest=f"{number:016x}") for number in range(16_385)]
+    keys = [replace(KEY, key=f"{number:016x}") for number in range(16_385)]
     for key in keys:
         durations.saved_by(call(key=key, store=STORED), Outcome.MISS)
     assert durations.saved_by(call(key=keys[0]), Outcome.HIT) is None

@@ -33,8 +33,9 @@ BEFORE_THE_CALL = (
     "interpret.price_table.import_beforehand",
     *("interpret.rates.Rates.__post_init__", "interpret.rates._rate"),
     "interpret.stored_calls.StoredCalls.__init__",
+    *("facts.fact.fact", "facts.fact._repr"),
 )
-"""What runs when `instrument` or `Settings` is called, or is imported."""
+"""What runs when `instrument` or `Settings` is called, or is imported; or when somebody debugs."""
 THE_DOCTORS = "interpret.price_table.is_known"
 AROUND_FORKS = tuple(f"interpret.price_table._Table.{name}" for name in ("pause", "resume", "end"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from instructor.cache import AutoCache, BaseCache
+from instructor.cache import AutoCache, BaseCache, DiskCache
 from opentelemetry import context as context_api
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -129,15 +129,44 @@ def test_a_call_inside_a_validator_is_not_taken_for_part_of_the_outer_one(
         client.client.close()
     (create,) = recording.spans("create Checked")
     assert create.attributes["llm_cache.attempts"] == (0 if warm else 1)
-    inside = ["create User", "  cache lookup"] if warm else []
-    inside = inside or ["create User", "  cache lookup", f"  {ATTEMPT}", "  cache store"]
-    depth = "    " if warm else "  "
-    nested = [depth + line for line in inside] if inner_is_observed else []
-    expected = ["create Checked", "  cache lookup"]
+    inside = ["create User"]
+    if not warm:
+        inside += ["  cache lookup", f"  {ATTEMPT}", "  cache store"]
+    nested = ["  " + line for line in inside] if inner_is_observed else []
     if warm:
-        assert shape(recording) == [*expected, *nested]
+        assert shape(recording) == ["create Checked", *nested]
     else:
-        assert shape(recording) == [*expected, f"  {ATTEMPT}", *nested, "  cache store"]
+        parts = ["  cache lookup", f"  {ATTEMPT}", *nested, "  cache store"]
+        assert shape(recording) == ["create Checked", *parts]
+
+
+def test_what_begins_while_an_entry_is_read_back(
+    provider: SimulatedProvider, recording: Recording, tmp_path: Path
+) -> None:
+    """Is a part of the lookup, which has a span of its own where the cache is not in memory."""
+    tracer = recording.providers["tracer_provider"].get_tracer("host")
+
+    class Checked(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def check(cls, name: str) -> str:
+            tracer.start_span("validator").end()
+            return name
+
+    cache = DiskCache(directory=str(tmp_path))
+    client = instrument(make_client(provider, cache=cache), **recording.providers)
+    for _ in range(2):
+        recording.clear()
+        client.create(**{**REQUEST, "response_model": Checked})
+    client.client.close()
+    cache._cache.close()
+    assert shape(recording) == ["create Checked", "  cache lookup", "    validator"]
+    (lookup,) = recording.spans("cache lookup")
+    assert lookup.attributes["llm_cache.hit"] is True
+    (create,) = recording.spans("create Checked")
+    assert "llm_cache.entry.size" not in create.attributes, "which stands there"
 
 
 def test_another_open_inference_span_makes_ours_step_back(

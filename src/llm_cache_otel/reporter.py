@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -22,7 +21,16 @@ from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.scope import SpanScope
 from llm_cache_otel.emit.signals import Route, Signals
-from llm_cache_otel.facts import BackendFacts, CallFacts, FunctionHits, Opening, Scope, Verdict
+from llm_cache_otel.facts import (
+    BackendFacts,
+    Bill,
+    CallFacts,
+    FunctionHits,
+    Opening,
+    PromptFinding,
+    Scope,
+    Verdict,
+)
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for, stale_model
 from llm_cache_otel.interpret.bills import Bills
@@ -142,6 +150,8 @@ class Reporter:
         later.close_with(metrics, partial(self._pass_on, metrics))
 
     def _pass_on(self, metrics: Metrics) -> None:
+        with self.guard("history"):
+            histories.settle()
         with self.guard("metrics"):
             metrics.pass_on()
 
@@ -158,11 +168,12 @@ class Reporter:
     def _signals_of(self, scope: Scope | None) -> Signals:
         return scope.signals if isinstance(scope, SpanScope) else self.route.signals()
 
-    def digest(self, key: str) -> str:
-        return hashlib.blake2b(key.encode(), key=self._salt, digest_size=8).hexdigest()
+    def digest(self, text: str) -> str:
+        said = text.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(said, key=self._salt, digest_size=8).hexdigest()
 
-    def knows(self, digest: str, response_id: str | None) -> bool:
-        return self._bills.knows(digest, response_id)
+    def knows(self, key: str, response_id: str | None) -> bool:
+        return self._bills.knows(key, response_id)
 
     def history_of(
         self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
@@ -183,6 +194,7 @@ class Reporter:
             signals.spans.finish_backend(facts)
         with self.guard("metrics"):
             signals.metrics.record_backend(facts)
+            self._close_with(signals.metrics)
 
     def _call_finished(self, call: CallFacts, signals: Signals) -> None:
         verdict = None
@@ -206,22 +218,28 @@ class Reporter:
 
     def _verdict(self, call: CallFacts) -> Verdict:
         outcome, reason = outcome_of(call)
-        verdict = Verdict(outcome, reason)
+        key_digest: str | None = None
+        bills: tuple[Bill | None, ...] = ()
+        prompts: tuple[PromptFinding | None, ...] = ()
+        stored = None
+        with self.guard("digest"):
+            if call.key is not None and call.key.key is not None:
+                key_digest = self.digest(call.key.key)
         with self.guard("bills"):
             bills = self._bills.of_attempts(call)
-            verdict = replace(verdict, bills=bills)
             with self.guard("prompt cache"):
                 prompts = self._prompt_caches.of_attempts(call, bills)
-                verdict = replace(verdict, prompts=prompts)
             stored = self._bills.saved_by(call, outcome, bills)
             self._tell_of_missing_prices()
-            if stored is not None:
-                verdict = replace(
-                    verdict,
-                    saved=stored.bill,
-                    saved_duration=stored.saved_by(call.interval.seconds),
-                )
-        return verdict
+        return Verdict(
+            outcome,
+            reason,
+            key_digest,
+            saved_duration=None if stored is None else stored.saved_by(call.interval.seconds),
+            saved=None if stored is None else stored.bill,
+            bills=bills,
+            prompts=prompts,
+        )
 
     def _tell_of_missing_prices(self) -> None:
         failure = self._bills.failure

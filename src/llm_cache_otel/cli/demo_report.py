@@ -28,7 +28,7 @@ from llm_cache_otel.facts import Outcome
 
 _MOST_ERROR_LINES = 10
 _SPANS_OF_MISS = 4  # create, its lookup, one attempt and its store
-_SPANS_OF_HIT = 2
+_SPANS_OF_HIT = 2  # create and its lookup, but in memory
 _WHY = "Why calls missed"
 _IN_PROMETHEUS = f"{names.REQUESTS.replace('.', '_')}_total"
 
@@ -130,11 +130,16 @@ def miss_and_hit(
         match span.attributes.get(names.OUTCOME):
             case Outcome.MISS if len(trace) == _SPANS_OF_MISS:
                 misses[digest] = trace
-            case Outcome.HIT if len(trace) == _SPANS_OF_HIT and digest in misses:
+            case Outcome.HIT if _is_whole_hit(span, trace) and digest in misses:
                 found = misses[digest], trace
             case _:
                 pass
     return found
+
+
+def _is_whole_hit(create: ReceivedSpan, trace: Sequence[ReceivedSpan]) -> bool:
+    is_in_memory = create.attributes.get(names.BACKEND) == "memory"
+    return len(trace) == (1 if is_in_memory else _SPANS_OF_HIT)
 
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:

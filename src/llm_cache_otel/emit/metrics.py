@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import MeterProvider
+from opentelemetry.metrics import Meter, MeterProvider
+from opentelemetry.trace import get_current_span
 
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bill_metrics import BillMetrics
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import is_told
+from llm_cache_otel.emit.durations import Durations
 from llm_cache_otel.emit.gauges import Gauges
 from llm_cache_otel.emit.scope import SpanScope
 from llm_cache_otel.emit.tally import Labels, Tallies
@@ -67,32 +69,23 @@ class Metrics:
         self._requests = tallies.counter(
             names.REQUESTS, "{request}", "Calls of create, by what the response cache did."
         )
-        self._request_duration = meter.create_histogram(
-            names.REQUEST_DURATION,
-            "s",
-            "Time that a call of create took.",
-            explicit_bucket_boundaries_advisory=REQUEST_BOUNDARIES,
+        self._request_duration = self._durations(
+            meter, names.REQUEST_DURATION, "Time that a call of create took.", REQUEST_BOUNDARIES
         )
-        self._key_duration = meter.create_histogram(
-            names.KEY_DURATION,
-            "s",
-            "Time that Instructor's key function took.",
-            explicit_bucket_boundaries_advisory=KEY_BOUNDARIES,
+        self._key_duration = self._durations(
+            meter, names.KEY_DURATION, "Time that Instructor's key function took.", KEY_BOUNDARIES
         )
-        self._backend_duration = meter.create_histogram(
+        self._backend_duration = self._durations(
+            meter,
             names.BACKEND_DURATION,
-            "s",
             "Time that a get or set of the cache's backend took.",
-            explicit_bucket_boundaries_advisory=BACKEND_BOUNDARIES,
+            BACKEND_BOUNDARIES,
         )
         self._saved_duration = tallies.counter(
             names.SAVED_DURATION, "s", "What the storing calls took minus what their hits took."
         )
-        self._operation_duration = meter.create_histogram(
-            names.GEN_AI_OPERATION_DURATION,
-            "s",
-            "GenAI operation duration.",
-            explicit_bucket_boundaries_advisory=GEN_AI_BOUNDARIES,
+        self._operation_duration = self._durations(
+            meter, names.GEN_AI_OPERATION_DURATION, "GenAI operation duration.", GEN_AI_BOUNDARIES
         )
         self._prompt_requests = tallies.counter(
             names.PROMPT_REQUESTS,
@@ -103,17 +96,30 @@ class Metrics:
         self._errors = meter.create_counter(
             names.INSTRUMENTATION_ERRORS, "{error}", "Errors of llm-cache-otel itself, swallowed."
         )
+        self._batched = (
+            *(self._request_duration, self._key_duration),
+            *(self._backend_duration, self._operation_duration),
+        )
         self._bounded = {name: Bounded() for name in _BOUNDED}
         self._known: dict[tuple[object, ...], Labels] = {}
+
+    @staticmethod
+    def _durations(meter: Meter, name: str, what: str, boundaries: list[float]) -> Durations:
+        histogram = meter.create_histogram(
+            name, "s", what, explicit_bucket_boundaries_advisory=boundaries
+        )
+        return Durations(histogram, boundaries)
 
     def are_told(self, neighbours: tuple[Neighbour, ...]) -> bool:
         """Whether an inference is told by somebody else's GenAI metrics where ours would go."""
         tellers = (each.duration for each in neighbours if each.duration is not None)
-        return not self._alone and is_told(tellers, self._operation_duration)
+        return not self._alone and is_told(tellers, self._operation_duration.histogram)
 
     def pass_on(self) -> None:
-        """Have the SDK told of what has been counted since it was last."""
+        """Have the SDK told of what has been counted and measured since it was last."""
         self._tallies.pass_on()
+        for durations in self._batched:
+            durations.pass_on()
 
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
         context = _context(call.scope)
@@ -162,10 +168,10 @@ class Metrics:
             names.GEN_AI_REQUEST_MODEL: spared.model,
         }
         what = {names.OUTCOME: Outcome.HIT.value, names.BACKEND: hits.backend, **whose}
-        labels, owner, nowhere = self._labels(what), self._labels(whose), Context()
+        labels, owner = self._labels(what), self._labels(whose)
         self._requests.add(spared.count, labels)
         for seconds in spared.durations:
-            self._request_duration.record(seconds, labels, nowhere)
+            self._request_duration.record(seconds, labels)
         if spared.seconds:
             self._saved_duration.add(spared.seconds, owner)
         self._bills.record_spared(spared, owner)
@@ -234,4 +240,8 @@ class Metrics:
 
 
 def _context(scope: Scope | None) -> Context | None:
-    return scope.context if isinstance(scope, SpanScope) else None
+    """For an exemplar: of a span that is sampled, whoever's it is."""
+    if not isinstance(scope, SpanScope):
+        return None
+    span = get_current_span(scope.context)
+    return scope.context if span.get_span_context().trace_flags.sampled else None

@@ -22,22 +22,27 @@ from llm_cache_otel.emit import names
 from llm_cache_otel.emit.ahead import go_ahead
 from llm_cache_otel.emit.bill_attributes import (
     MaybeAttributes,
-    call_attributes,
     cost_attributes,
     usage_attributes,
 )
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import InferenceSpans, end_of, is_told
 from llm_cache_otel.emit.lazy import LazySpan
-from llm_cache_otel.emit.miss_attributes import miss_attributes, prompt_attributes
+from llm_cache_otel.emit.miss_attributes import prompt_attributes
 from llm_cache_otel.emit.scope import SpanScope
+from llm_cache_otel.emit.span_attributes import (
+    at_creation,
+    is_told_by_its_call,
+    of_backend,
+    of_call,
+    present,
+    sendable,
+)
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
     Bill,
     CallFacts,
-    InferenceRequest,
-    Inside,
     Interval,
     LookupFacts,
     Neighbour,
@@ -113,13 +118,13 @@ class Spans:
     def _start(self, opening: Opening, around: Context) -> Span:
         request = opening.request
         return self._tracer.start_span(
-            _sendable(self._name(opening)),
+            sendable(self._name(opening)),
             around,
             kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
-            attributes=_present(
+            attributes=present(
                 {names.RESPONSE_MODEL: opening.response_model}
                 if request is None
-                else _at_creation(request)
+                else at_creation(request)
             ),
             start_time=opening.start_ns,
         )
@@ -148,16 +153,18 @@ class Spans:
         for attempt, bill, prompt in zip(call.attempts, bills, prompts, strict=True):
             self._finish_attempt(attempt, bill, prompt)
         if call.store is not None:
-            self._finish_store(call.store)
+            self._finish_store(call.store, call)
         span = _recording(call.scope)
         if span is not None:
-            attributes = _call_attributes(call, verdict)
+            attributes = of_call(call, verdict)
             if call.attempts and _has_no_span(call.attempts[-1].scope):
                 attributes = prompt_attributes(prompts[-1]) | attributes
             _finish(span, call.interval, call.error_type, attributes)
 
     def _finish_lookup(self, lookup: LookupFacts, call: CallFacts) -> None:
-        span = _recording(lookup.scope)
+        if is_told_by_its_call(lookup):
+            return
+        span = self._span_of(SpanRole.LOOKUP, lookup, call)
         if span is not None:
             attributes: MaybeAttributes = {
                 names.BACKEND: call.backend,
@@ -167,17 +174,26 @@ class Spans:
             }
             _finish(span, lookup.interval, lookup.error_type, attributes)
 
-    def _finish_store(self, store: StoreFacts) -> None:
-        span = _recording(store.scope)
+    def _finish_store(self, store: StoreFacts, call: CallFacts) -> None:
+        span = self._span_of(SpanRole.STORE, store, call)
         if span is not None:
-            attributes = {} if store.set is None else _backend_attributes(store.set)
+            attributes = {} if store.set is None else of_backend(store.set)
             _finish(span, store.interval, store.error_type, attributes)
+
+    def _span_of(
+        self, role: SpanRole, part: LookupFacts | StoreFacts, call: CallFacts
+    ) -> Span | None:
+        """What was done in memory has none yet: nothing else could have begun within it."""
+        if part.scope is not None or not isinstance(call.scope, SpanScope):
+            return _recording(part.scope)
+        span = self._start(Opening(role, part.interval.start_ns), call.scope.context)
+        return span if span.is_recording() else None
 
     def finish_backend(self, backend: BackendFacts) -> None:
         """A `get` or `set` of an adapter that is observed by itself."""
         span = _recording(backend.scope)
         if span is not None:
-            _finish(span, backend.interval, backend.error_type, _backend_attributes(backend))
+            _finish(span, backend.interval, backend.error_type, of_backend(backend))
 
     def _finish_attempt(
         self, attempt: AttemptFacts, bill: Bill | None, prompt: PromptFinding | None
@@ -213,79 +229,10 @@ def _finish(
         attributes = {**attributes, names.ERROR_TYPE: error_type}
         # No description and no exception event: messages carry prompts and completions.
         span.set_status(Status(StatusCode.ERROR))
-    span.set_attributes(_present(attributes))
+    span.set_attributes(present(attributes))
     span.end(interval.end_ns)
 
 
 def _has_no_span(scope: Scope | None) -> bool:
     """Whether somebody else's tells it."""
     return isinstance(scope, SpanScope) and scope.stepped_back
-
-
-def _present(attributes: MaybeAttributes) -> Attributes:
-    return {
-        name: value if value.__class__ in _AS_IT_IS else _writable(value)
-        for name, value in attributes.items()
-        if value is not None
-    }
-
-
-_AS_IT_IS = frozenset({int, float, bool})
-
-
-def _writable(value: AttributeValue) -> AttributeValue:
-    if isinstance(value, str):
-        return _sendable(value)
-    return tuple(_sendable(str(each)) for each in value) if isinstance(value, tuple) else value
-
-
-def _sendable(text: str) -> str:
-    """`text` with what UTF-8 can't hold replaced: it would cost the batch that it is sent with."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _call_attributes(call: CallFacts, verdict: Verdict | None) -> MaybeAttributes:
-    key = call.key
-    return {
-        names.OUTCOME: verdict.outcome.value if verdict and verdict.outcome else None,
-        names.REASON: verdict.reason.value if verdict and verdict.reason else None,
-        names.BACKEND: call.backend,
-        names.NAME: call.name,
-        names.KEY_DIGEST: key.digest if key else None,
-        names.KEY_DURATION: key.interval.seconds if key else None,
-        names.BYPASS_PART: key.unserializable_part if key else None,
-        names.SCHEMA_DIGEST: call.schema_digest,
-        names.TTL: call.ttl,
-        names.NAMESPACE_SHARED: call.namespace_shared,
-        names.SAVED_DURATION: verdict.saved_duration if verdict else None,
-        **(call_attributes(verdict) if verdict else {}),
-        **(miss_attributes(call, verdict) if verdict else {}),
-        names.ATTEMPTS: None if Inside.ATTEMPTS in call.unseen else len(call.attempts),
-        names.GEN_AI_PROVIDER_NAME: call.provider,
-        names.GEN_AI_REQUEST_MODEL: call.model,
-        names.MODE: call.mode,
-    }
-
-
-def _backend_attributes(backend: BackendFacts) -> MaybeAttributes:
-    return {
-        names.BACKEND: backend.backend,
-        names.NAME: backend.name if backend.scope is not None else None,
-        names.HIT: backend.hit,
-        names.ENTRY_SIZE: backend.entry_size,
-        names.TTL: backend.ttl,
-    }
-
-
-def _at_creation(request: InferenceRequest) -> MaybeAttributes:
-    """What samplers see: operation, provider, model, server, and the request's settings."""
-    return {
-        names.GEN_AI_OPERATION_NAME: request.operation,
-        names.GEN_AI_PROVIDER_NAME: request.provider,
-        names.GEN_AI_REQUEST_MODEL: request.model,
-        names.SERVER_ADDRESS: request.server_address,
-        names.SERVER_PORT: request.server_port,
-        names.GEN_AI_REQUEST_STREAM: True if request.stream else None,
-        names.GEN_AI_OUTPUT_TYPE: request.output_type,
-        **{names.GEN_AI_REQUEST_PREFIX + name: value for name, value in request.settings.items()},
-    }

@@ -147,12 +147,12 @@ class Opening:
 class KeyFacts:
     """One run of Instructor's key function, and nothing around it.
 
-    `digest` is the salted digest of the key, 16 hex digits; `None` where Instructor could build no
-    key, and then `unserializable_part` names what stood in the way, if it was found.
+    `key` is what it made, which is never said, but a salted digest of it; `None` where Instructor could build
+    no key, and then `unserializable_part` names what stood in the way, if it was found.
     """
 
     interval: Interval
-    digest: str | None
+    key: str | None
     unserializable_part: str | None = None
 
 
@@ -278,13 +278,14 @@ class Spared:
 class Verdict:
     """What a call's facts mean: `None` for what can't be told.
 
-    `saved_duration` is in seconds, `saved` what the call that a hit repeats took. `bills` is what each
-    attempt did and `prompts` what the provider's prompt cache did for it, `None` for one that failed before
-    there was any answer.
+    `key_digest` is the salted digest of its key, 16 hex digits. `saved_duration` is in seconds, `saved` what
+    the call that a hit repeats took. `bills` is what each attempt did and `prompts` what the provider's
+    prompt cache did for it, `None` for one that failed before there was any answer.
     """
 
     outcome: Outcome | None
     reason: Reason | None = None
+    key_digest: str | None = None
     saved_duration: float | None = None
     saved: Bill | None = None
     bills: tuple[Bill | None, ...] = ()

@@ -36,9 +36,9 @@ class Bills:
         self._stored = StoredCalls()
         self._of_origins: WeakKeyDictionary[Origin, Bill] = WeakKeyDictionary()
 
-    def knows(self, digest: str, response_id: str | None) -> bool:
+    def knows(self, key: str, response_id: str | None) -> bool:
         """Whether it is known what stored an entry, if it is made of this very response still."""
-        stored = self._stored.get(digest)
+        stored = self._stored.get(hash(key))
         return stored is not None and stored.may_be_of(response_id)
 
     @property
@@ -91,20 +91,20 @@ class Bills:
 
         A call that stored its answer is remembered for later hits.
         """
-        digest = _digest(call)
+        key = _entry(call)
         if call.function is not None:
             return self._saved_by_function(call, outcome)
         if outcome is Outcome.HIT:
             entry = (call.lookup and call.lookup.stored) or InferenceResponse()
-            stored = None if digest is None else self._stored.get(digest)
+            stored = None if key is None else self._stored.get(key)
             if stored is None or not stored.may_be_of(entry.id):
                 stored = StoredCall(None, self._of_entry(call, entry), entry.id)
-                self._remember(digest, stored)
+                self._remember(key, stored)
             return stored
         if call.store is not None and call.store.error_type is None:
             response_id = call.attempts[-1].response.id if call.attempts else None
             seconds = call.interval.seconds
-            self._remember(digest, StoredCall(seconds, total(bills), response_id))
+            self._remember(key, StoredCall(seconds, total(bills), response_id))
         return None
 
     def _saved_by_function(self, call: CallFacts, outcome: Outcome | None) -> StoredCall | None:
@@ -172,8 +172,9 @@ def _prices_of(charge: Charge) -> Prices | None:
     return charge.prices if isinstance(charge.prices, Prices) else None
 
 
-def _digest(call: CallFacts) -> str | None:
-    return None if call.key is None else call.key.digest
+def _entry(call: CallFacts) -> int | None:
+    """Tells an entry by its key, without keeping that."""
+    return None if call.key is None or call.key.key is None else hash(call.key.key)
 
 
 _TOTALLING = frozenset({"openai", "azure.ai.openai", "anthropic"})

@@ -24,6 +24,9 @@ _MOST_PLACES = 64
 _MOST_COUNTED = 256
 """Evicted entries, of each cache, of which it is counted how much room would have held them."""
 
+_MOST_FOUND = 4_096
+"""Hits that wait to be noted, until somebody misses, or `settle`."""
+
 _LATENESS_NS = 1_000_000_000
 """That backends may take to drop what has expired: Redis and diskcache know seconds."""
 
@@ -67,6 +70,7 @@ class CacheHistory:
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
         self._ended: deque[int] = deque()
+        self._found: deque[tuple[str, int]] = deque()
         self._evictions = 0
         self._room_needed = 0
 
@@ -76,6 +80,11 @@ class CacheHistory:
         return self._honours_ttl
 
     def hit(self, key: str, got: Interval) -> None:
+        if self._honours_ttl is False:  # so nothing is told from it before the next miss
+            self._found.append((key, got.end_ns))
+            if len(self._found) >= _MOST_FOUND:
+                self.settle()
+            return
         with self._locked():
             known = self._used(digest(key), got.end_ns)
             if known.outlives is not None and got.start_ns > known.outlives:
@@ -85,13 +94,22 @@ class CacheHistory:
             if got.end_ns >= known.as_of:
                 _is_there(known, got.end_ns)
 
+    def settle(self) -> None:
+        """Note the hits that wait for it: they should cost their callers little."""
+        if self._found:
+            with self._locked():
+                pass
+
     def used(self, found: Iterable[tuple[str, int]]) -> None:
         """Hits of a cache without TTLs: under which key, and when, in order."""
         with self._locked():
-            for key, when in found:
-                known = self._used(digest(key), when)
-                if when >= known.as_of:
-                    _is_there(known, when)
+            self._note(found)
+
+    def _note(self, found: Iterable[tuple[str, int]]) -> None:
+        for key, when in found:
+            known = self._used(digest(key), when)
+            if when >= known.as_of:
+                _is_there(known, when)
 
     def missed(
         self,
@@ -152,11 +170,17 @@ class CacheHistory:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._lock:
+            if self._found:
+                self._note(self._taken())
             while self._ended:
                 known = self._keys.get(self._ended.popleft())
                 if known is not None:
                     known.asking = max(0, known.asking - 1)
             yield
+
+    def _taken(self) -> Iterator[tuple[str, int]]:
+        while self._found:
+            yield self._found.popleft()
 
     def _used(self, name: int, now: int) -> _Key:
         known = self._keys.get(name)
@@ -235,6 +259,11 @@ class Histories:
             if known is None:
                 self._keep(cache, place, made)
         return known or made
+
+    def settle(self) -> None:
+        """Of each."""
+        for history in [*self._places.values(), *(known for _, known in [*self._made.values()])]:
+            history.settle()
 
     def _known(self, cache: object, place: Hashable | None) -> CacheHistory | None:
         if self._generation != forks.generation:

@@ -66,7 +66,7 @@ def _without_lookup(call: CallFacts) -> tuple[Outcome | None, Reason | None]:
 def _why_never_asked(call: CallFacts) -> BypassReason | None:
     if call.answer in (AnswerKind.NOTHING, AnswerKind.PARALLEL_TOOLS):
         return _why_never_stored(call.answer)
-    if call.key is not None and call.key.digest is None:
+    if call.key is not None and call.key.key is None:
         return BypassReason.UNSERIALIZABLE_REQUEST
     return None
 

@@ -2,13 +2,12 @@
 
 Its import takes up to half a second and 16 MB, so it is loaded when something is first priced, and
 `is_loaded` says whether that is still to come. But it imports httpx2, and openai's SDK uses whatever stands
-under that name in `sys.modules`, half made or not: so that is imported beforehand, by whoever imports or
+under that name in `sys.modules`, half made or not: so that is imported beforehand, by whoever
 instruments, and never beside a call.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -46,10 +45,6 @@ def import_beforehand() -> None:
     with suppress(Exception):  # whatever is wrong with it, it is not the host's trouble
         import httpx2  # noqa: F401
         import pydantic.dataclasses  # noqa: F401  so that no thread waits for another one's import
-
-
-if "openai" in sys.modules:
-    import_beforehand()
 
 
 class _Table:

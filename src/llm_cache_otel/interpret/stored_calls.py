@@ -34,7 +34,7 @@ class StoredCall:
 
 
 class StoredCalls:
-    """By entry, such as the digest of its key, of the latest 16,384 seen in this process. Thread-safe."""
+    """By entry, such as the hash of its key, of the latest 16,384 seen in this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()

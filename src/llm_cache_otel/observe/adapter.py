@@ -21,6 +21,7 @@ class Traits:
     backend: str
     is_adapter: bool
     is_auto: bool
+    is_plain_auto: bool
 
 
 _CLIENT_LIBRARIES = {"redis": "redis", "diskcache": "disk"}
@@ -66,7 +67,12 @@ def watch_size(reporter: Reporter, cache: Any, traits: Traits, name: str | None)
 
 
 def _traits(cache: Any) -> Traits:
-    return Traits(backend_of(cache), isinstance(cache, BaseCache), isinstance(cache, AutoCache))
+    return Traits(
+        backend_of(cache),
+        isinstance(cache, BaseCache),
+        isinstance(cache, AutoCache),
+        _is_plain(cache, AutoCache),
+    )
 
 
 _first_traits = Remembered(_traits)
@@ -94,11 +100,6 @@ def _place(cache: Any) -> Hashable | None:
 
 place_of = Remembered(_place)
 """Where the entries are of stores of which many may be made for one place; `None` of any other cache."""
-
-
-def identity_of(cache: Any) -> Hashable | None:
-    """Tells an `AutoCache` or a `DiskCache`'s directory from others; adapters may be made for each call."""
-    return ("memory", id(cache)) if isinstance(cache, AutoCache) else place_of(cache)
 
 
 def full_at(cache: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, Surroundings, surroundings
-from llm_cache_otel.observe.stores import ADAPTER, Asked
+from llm_cache_otel.observe.stores import ADAPTER, Asked, Method
 
 Done = Callable[[BackendFacts, Any, bool], None]
 """Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
@@ -67,12 +68,13 @@ class BackendStep:
             self._finish(hit=None, error=error)
 
     def returned(self, value: Any) -> None:
-        hit = None
-        if self._operation is Operation.GET:
-            hit = self._asked.is_found(value)
-            self._entry_size = entry_size(value)
-        entry = self._asked.entry_of(value) if hit else self._asked.value
-        self._finish(hit=hit, error=None, entry=entry)
+        if self._operation is Operation.SET:
+            self._finish(hit=None, error=None, entry=self._asked.value)
+            return
+        self._entry_size = entry_size(value)
+        entry = self._asked.entry_of(value)
+        hit = entry is not self._asked.absent
+        self._finish(hit=hit, error=None, entry=entry if hit else None)
 
     def _finish(self, *, hit: bool | None, error: BaseException | None, entry: Any = None) -> None:
         self._done(
@@ -89,7 +91,7 @@ class BackendStep:
                 scope=self._scope,
             ),
             entry,
-            is_closing(error),
+            error is not None and is_closing(error),
         )
 
 
@@ -102,25 +104,59 @@ class Tap(wrapt.BaseObjectProxy[Any]):
         self._self_step = step
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        return _observed(self, Operation.GET, self.__wrapped__.get, args, kwargs)
+        return _observed(self, _GET, "cache get", self.__wrapped__.get, args, kwargs)
 
     def set(self, *args: Any, **kwargs: Any) -> Any:
-        return _observed(self, Operation.SET, self.__wrapped__.set, args, kwargs)
+        return _observed(self, _SET, "cache set", self.__wrapped__.set, args, kwargs)
+
+
+class MemoryTap(wrapt.BaseObjectProxy[Any]):
+    """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see.
+
+    `found` is told what it gave, or what it raised, and when, in readings of `time.perf_counter_ns`.
+    """
+
+    def __init__(
+        self, cache: Any, guard: Guard, found: Callable[[Any, Any, int, int], None]
+    ) -> None:
+        super().__init__(cache)
+        self._self_guard = guard
+        self._self_found = found
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        value = failure = None
+        start = time.perf_counter_ns()
+        try:
+            value = self.__wrapped__.get(*args, **kwargs)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            end = time.perf_counter_ns()
+            try:
+                self._self_found(value, failure, start, end)
+            except Exception as error:
+                if not self._self_guard.swallows("cache get", error):
+                    raise
+        return value
+
+
+_GET, _SET = ADAPTER["get"], ADAPTER["set"]
 
 
 def _observed(
     tap: Tap,
-    operation: Operation,
-    method: Callable[..., Any],
+    method: Method,
+    where: str,
+    function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    asked = ADAPTER[operation].asked
-    make = lambda: tap._self_step(operation, tap.__wrapped__, asked(args, kwargs))
-    observing = Observing(tap._self_guard, f"cache {operation}", make)
+    make = lambda: tap._self_step(method.operation, tap.__wrapped__, method.asked(args, kwargs))
+    observing = Observing(tap._self_guard, where, make)
     try:
         with observing as seen:
-            value = method(*args, **kwargs)
+            value = function(*args, **kwargs)
         return seen.returned(value)
     finally:
         if observing.is_inside:  # an interrupt has struck

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from llm_cache_otel.facts import (
@@ -74,6 +75,24 @@ class Target:
 class Call:
     """One call of `create`. The boundary drives it; the seams inside Instructor add what they see."""
 
+    # What most calls never change costs a hit nothing where it stands on the class.
+    key: KeyFacts | None = None
+    lookup: LookupFacts | None = None
+    store: StoreFacts | None = None
+    history: CacheHistory | None = None
+    cache_id: Hashable | None = None
+    miss: Miss | None = None
+    cache = CacheGiven.NOTHING
+    backend: str | None = None
+    is_in_memory = asks_nobody = False
+    ttl: int | None = None
+    namespace_shared: bool | None = None
+    response_model: str | None = None
+    schema_digest: str | None = None
+    _missed: str | None = None
+    _key_arguments: Mapping[str, Any] = MappingProxyType({})
+    _awaits_stream = False
+
     def __init__(self, target: Target, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.clock = Clock()
         self._start_ns = self.clock.now()
@@ -83,20 +102,11 @@ class Call:
         self.provider = target.provider
         self.mode = target.mode
         self.model = sdk.requested_model(kwargs)
-        self.key: KeyFacts | None = None
-        self.lookup: LookupFacts | None = None
         self.attempts: list[Attempt] = []
-        self.store: StoreFacts | None = None
-        self.history: CacheHistory | None = None
-        self.cache_id: Hashable | None = None
-        self.miss: Miss | None = None
-        self._missed: str | None = None
         self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
-        self._key_arguments: Mapping[str, Any] = {}
         self._read_cache(kwargs.get("cache"), kwargs)
         self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
         self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
-        self._awaits_stream = False
         self._spending = current_spending.get()
         self._unfinished = threading.Lock()
         self.scope = self.reporter.open(
@@ -105,21 +115,18 @@ class Call:
         self._surroundings = Surroundings(self, self.scope)
 
     def _read_cache(self, cache: Any, kwargs: Mapping[str, Any]) -> None:
-        self.cache = CacheGiven.NOTHING
         self.name = self.target.watch.name
-        self.backend: str | None = None
-        self.ttl: int | None = None
-        self.namespace_shared: bool | None = None
         if cache is None:
             return
         traits = adapter.traits_of(cache)
         self.cache = CacheGiven.ADAPTER
         if instructor_api.ignores_other_caches and not traits.is_adapter:
             self.cache = CacheGiven.NOT_A_CACHE
-        if self.name is None:
-            observed = store_methods.get(cache)
-            self.name = None if observed is None else observed.name
-        self.backend = traits.backend
+        observed = store_methods.get(cache)
+        if self.name is None and observed is not None:
+            self.name = observed.name
+        self.asks_nobody = traits.is_plain_auto and observed is None
+        self.backend, self.is_in_memory = traits.backend, traits.is_auto
         ttl = kwargs.get("cache_ttl")
         self.ttl = ttl if isinstance(ttl, int) else None
         self.namespace_shared = (
@@ -137,8 +144,6 @@ class Call:
             stream=kwargs.get("stream") is True,
             parallel_tools=self.mode in parallel_mode_values,
         )
-        self.response_model: str | None = None
-        self.schema_digest: str | None = None
         try:
             self.response_model, self.schema_digest = response_model.named(requested)
         except Exception as error:
@@ -210,12 +215,13 @@ class Call:
                 part = unserializable_part(arguments)
         self.key = KeyFacts(
             Interval(start_ns, end_ns),
-            digest=None if key is None else self.reporter.digest(key),
+            key,
             unserializable_part=part,
         )
-        request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
         self._key_arguments = arguments
-        self.learn(arguments.get("provider"), arguments.get("mode"), request)
+        if self.provider is None or self.mode is None or self.model is None:
+            request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
+            self.learn(arguments.get("provider"), arguments.get("mode"), request)
         self.prepared(arguments.get("response_model"))
 
     def looked_up(self, key: str, got: Interval, *, is_hit: bool) -> None:
@@ -223,10 +229,9 @@ class Call:
         if self.history is not None:
             return  # a signal's handler's, whose call could not be told from this one
         cache = self._kwargs["cache"]
-        self.cache_id = adapter.identity_of(cache)
-        self.history = self.reporter.history_of(
-            cache, adapter.place_of(cache), lambda: adapter.honours_ttl(cache)
-        )
+        place = None if self.is_in_memory else adapter.place_of(cache)
+        self.cache_id = ("memory", id(cache)) if self.is_in_memory else place
+        self.history = self.reporter.history_of(cache, place, lambda: adapter.honours_ttl(cache))
         if is_hit:
             self.history.hit(key, got)
         elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):

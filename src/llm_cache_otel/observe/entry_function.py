@@ -56,7 +56,7 @@ class EntryFunctionCall(StoreFunctionCall):
 
     def note(self, *asked: Any) -> bool:
         """Of a run that has no key nothing is the decorator's."""
-        has_none = self.key is not None and self.key.digest is None
+        has_none = self.key is not None and self.key.key is None
         return not has_none and super().note(*asked)
 
     def found(self, origin: Origin | None) -> None:

@@ -11,11 +11,13 @@ from llm_cache_otel.facts import (
     LookupFacts,
     Opening,
     Operation,
+    Scope,
     SpanRole,
     StoreFacts,
 )
 from llm_cache_otel.observe import sdk
-from llm_cache_otel.observe.backend import BackendStep, Tap
+from llm_cache_otel.observe.adapter import entry_size
+from llm_cache_otel.observe.backend import BackendStep, MemoryTap, Tap
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Surroundings
 from llm_cache_otel.observe.stores import Asked
@@ -25,17 +27,22 @@ if TYPE_CHECKING:
 
 
 class _CacheStep:
-    """What lookup and store share: a span of their own around a tapped adapter."""
+    """What lookup and store share: a span of their own around a tapped adapter.
+
+    Not so in memory, where nobody waits and nobody else is asked: there it is a part of the call's.
+    """
 
     def __init__(self, call: Call, role: SpanRole, start_ns: int) -> None:
         self._call = call
         self._backend: BackendFacts | None = None
         self._start_ns = start_ns
         self._end_ns = start_ns
-        self._scope = call.reporter.open(Opening(role, start_ns), call.scope)
+        self._scope: Scope | None = None
+        if not call.is_in_memory:
+            self._scope = call.reporter.open(Opening(role, start_ns), call.scope)
         self._surroundings = Surroundings(scope=self._scope)
 
-    def tapped(self, cache: Any) -> Tap:
+    def tapped(self, cache: Any) -> Tap | MemoryTap:
         """What Instructor's helper is to use in the adapter's place."""
         return Tap(cache, self._call.guard, self._backend_step)
 
@@ -70,6 +77,25 @@ class Lookup(_CacheStep):
         if call.key is None:  # where the key function is not seen, which is told the same
             call.prepared(response_model)
         super().__init__(call, SpanRole.LOOKUP, start_ns)
+
+    def tapped(self, cache: Any) -> Tap | MemoryTap:
+        if self._call.asks_nobody:
+            return MemoryTap(cache, self._call.guard, self._found_in_memory)
+        return super().tapped(cache)
+
+    def _found_in_memory(
+        self, value: Any, error: BaseException | None, start: int, end: int
+    ) -> None:
+        call = self._call
+        self._backend = BackendFacts(
+            operation=Operation.GET,
+            interval=Interval(call.clock.at(start), call.clock.at(end)),
+            backend=call.backend or "",
+            name=call.name,
+            hit=None if error is not None else value is not None,
+            entry_size=entry_size(value),
+            error_type=None if error is None else error_type(error),
+        )
 
     def failed(self, error: BaseException) -> None:
         self._finish(None, error)
@@ -108,9 +134,9 @@ class Lookup(_CacheStep):
     def _stored_with(self, found: Any) -> InferenceResponse | None:
         """What an entry keeps of its response, unless what it took is known: a hit should cost little."""
         key, stored = self._call.key, getattr(found, "_raw_response", None)
-        if key is not None and key.digest is not None:
+        if key is not None and key.key is not None:
             response_id = sdk.response_id(stored)
-            if self._call.reporter.knows(key.digest, response_id):
+            if self._call.reporter.knows(key.key, response_id):
                 return None
         return sdk.inference_response(stored)
 

@@ -106,11 +106,11 @@ class Reporter(Protocol):
         """Have a pipeline, if one is needed that this process has not."""
         ...
 
-    def digest(self, key: str) -> str:
-        """The salted digest of a cache key, 16 hex digits."""
+    def digest(self, text: str) -> str:
+        """The salted digest of a text, 16 hex digits."""
         ...
 
-    def knows(self, digest: str, response_id: str | None) -> bool:
+    def knows(self, key: str, response_id: str | None) -> bool:
         """Whether it is known what the call took that stored the entry of this key, of that response."""
         ...
 

@@ -94,12 +94,13 @@ class Surroundings:
         self.asks = asks
         around = surroundings.get(None)
         self.listener: Listener | None = listener
-        self.busy: tuple[object, ...] = ()
-        if around is not None:
-            self.listener = listener or (around.listener if call is None else None)
+        self.busy: tuple[object, ...]
+        if around is None:
+            self.busy = () if busy is None else (busy,)
+        else:
             self.busy = around.busy if busy is None else (*around.busy, busy)
-        elif busy is not None:
-            self.busy = (busy,)
+            if listener is None and call is None:
+                self.listener = around.listener
         self._scope = scope
         self._current = current
         self._token: Token[Surroundings] | None = None
@@ -165,7 +166,7 @@ class Observing:
         self.guard = guard
         self._where = where
         self._make = make
-        self.step: Any | None = None
+        self.step: Any = None
         self.is_inside = False
 
     def __enter__(self) -> Self:
@@ -193,7 +194,7 @@ class Observing:
 
     def leave(self) -> None:
         """Once is enough; again where an interrupt has struck, for as long as `is_inside`."""
-        if self.step is not None and self.is_inside:
+        if self.is_inside:
             try:
                 self.step.leave()
             except Exception as error:

@@ -70,7 +70,8 @@ class StoreFunctionCall(FunctionCall):
             self._has_run |= not is_get and _text_of(key) in self._missed
             return False
         place = adapter.place_of(store)
-        self.entry = id(store) if place is None else place, self._key, self._found
+        # Not the key itself, which may be as long as a prompt, and entries are remembered for long.
+        self.entry = id(store) if place is None else place, hash(self._key), self._found
         return True
 
     def _looked_up(self, store: object, key: str, got: BackendFacts) -> None:
@@ -78,7 +79,7 @@ class StoreFunctionCall(FunctionCall):
         self.backend = got.backend
         self.key = KeyFacts(
             Interval(self.entered_ns, max(self.entered_ns, got.asked_ns or 0)),
-            self.reporter.digest(key),
+            key,
         )
         if got.error_type is not None:
             return

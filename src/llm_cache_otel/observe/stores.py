@@ -34,9 +34,6 @@ class Asked:
     def entry_of(self, answer: Any) -> Any:
         return answer[0] if self.in_tuple and isinstance(answer, tuple) and answer else answer
 
-    def is_found(self, answer: Any) -> bool:
-        return self.entry_of(answer) is not self.absent
-
 
 @dataclass(frozen=True, slots=True)
 class Method:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 
 EMPTY = "empty, which the SDK does not take for unset"
 
@@ -53,6 +52,8 @@ def masked(url: str) -> str:
 
 
 def installed(group: str) -> set[str]:
+    from importlib.metadata import entry_points  # dear, and mostly nobody asks
+
     return {entry_point.name for entry_point in entry_points(group=f"opentelemetry_{group}")}
 
 

@@ -7,7 +7,6 @@ import functools
 import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from importlib.metadata import entry_points
 from typing import Any
 
 from llm_cache_otel import forks
@@ -72,6 +71,8 @@ def _names(signal: Signal) -> list[str]:
 
 @functools.cache  # to look for entry points takes tens of milliseconds
 def _exporter(signal: Signal, name: str) -> Any | None:
+    from importlib.metadata import entry_points  # dear, and mostly nobody asks
+
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     return found[0].load() if found else None
 
