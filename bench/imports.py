@@ -1,8 +1,10 @@
 """What it takes to import llm-cache-otel where Instructor and the OpenTelemetry SDK are imported already.
 
-Each time in a fresh interpreter, after a first one that compiles. `import instructor` alone imports little of
-Instructor, which gets the rest when a client is made; so it is measured over that (`plain`), and over what a program
-that makes a client has imported (`client`). As a program it is such an interpreter: `python -m bench.imports BASE`.
+Each time in a fresh interpreter, after a first one that compiles. `import instructor` alone imports little
+of Instructor, which gets the rest when a client is made; so it is measured over that (`plain`), and over what
+a program that makes a client has imported (`client`).
+
+As a program it is such an interpreter: `python -m bench.imports BASE`.
 """
 
 from __future__ import annotations

@@ -52,17 +52,21 @@ class Worker:
         self._process.kill()
         self._process.communicate()
 
-    def wait_until_ready(self) -> dict[str, Any]:
+    def ask(self, **question: object) -> dict[str, Any]:
+        self.tell(**question)
+        return self.answer()
+
+    def tell(self, **question: object) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the lack of an answer tells
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """The next; the first says that it is ready."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise BenchError(f"the process of '{self._name}' failed; it said why above")
         answer: dict[str, Any] = json.loads(line)
         return answer
-
-    def ask(self, **question: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # the lack of an answer tells
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-        return self.wait_until_ready()

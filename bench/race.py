@@ -41,7 +41,7 @@ def race(
                 name: stack.enter_context(_worker(name, endpoint, load))
                 for name, endpoint in contenders.items()
             }
-            warm = [worker.wait_until_ready() for worker in workers.values()]
+            warm = [worker.answer() for worker in workers.values()]
             sizes = calls(warm[0]) if callable(calls) else calls
             for _ in range(turns):
                 for case, size in sizes.items():

@@ -154,8 +154,8 @@ def _imports(part: Mapping[str, Any]) -> list[Table]:
         prices = "yes" if any(taken["prices"]) else "no"
         share = f"{ours.median / base.median:.0%}"
         rows.append([what, _ms(base), _ms(ours), share, told, prices, _ms(instrument)])
-    headings = ("imported before", "that, ms", "llm_cache_otel, ms", "share", "target")
-    headings += ("loads prices", "first `instrument`, ms")
+    headings = ["imported before", "that, ms", "llm_cache_otel, ms", "share", "target"]
+    headings += ["loads prices", "first `instrument`, ms"]
     return [Table("imports", "What importing costs", headings, rows, 1, _NOTES["imports"])]
 
 
