@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
         measured = result.saved() | measured
         documents.write(measured)
         pictures.draw(measured)
-    show(measured, Console())
+    console = Console()
+    show(measured, console if console.is_terminal else Console(width=120))
     return 0
 
 

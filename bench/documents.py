@@ -51,6 +51,8 @@ def report(result: Mapping[str, Any]) -> str:
             name, what = _PICTURES[part]
             text += [f"![{what}]({name})", ""]
         text += [under(result[part]["conditions"]), ""]
+    for sentence in versions(result):
+        text += [sentence, ""]
     return "\n".join(text)
 
 
@@ -97,6 +99,14 @@ def under(conditions: Mapping[str, Any]) -> str:
     """One sentence of how it was taken."""
     rest = {k: v for k, v in conditions.items() if k not in {"command", "taken_at", "versions"}}
     how = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rest.items())
-    versions = ", ".join(f"{name} {number}" for name, number in conditions["versions"].items())
     rough = "**Quick, and therefore rough.** " if "--quick" in conditions["command"] else ""
-    return f"{rough}`{conditions['command']}`, {conditions['taken_at']}: {how}; {versions}"
+    return f"{rough}`{conditions['command']}`, {conditions['taken_at']}: {how}"
+
+
+def versions(result: Mapping[str, Any]) -> list[str]:
+    """Of what was measured; once, unless the parts differ."""
+    told: dict[str, list[str]] = {}
+    for part in (one for one in _PARTS if one in result):
+        numbers = result[part]["conditions"]["versions"].items()
+        told.setdefault(", ".join(f"{name} {number}" for name, number in numbers), []).append(part)
+    return [f"Versions ({', '.join(parts)}): {numbers}." for numbers, parts in told.items()]

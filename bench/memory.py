@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def _held() -> tuple[int, str]:
 
 def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
+    logging.getLogger("llm_cache_otel").setLevel(logging.ERROR)  # its advice on these prompts
     from instructor.cache import AutoCache
     from pydantic import BaseModel
 

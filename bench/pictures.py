@@ -69,6 +69,9 @@ def _draw_scale(found: Sequence[Curve]) -> None:
         for axes in (above, below):
             axes.set_visible(True)
             _from_zero(axes)
+        if dimension == "prompt bytes":  # hits and misses lie far apart
+            above.set_yscale("log", nonpositive="clip")
+            above.set_ylim(100, None)
         if column == 0:
             above.set_ylabel("added per call, µs")
             below.set_ylabel("added, share of the bare call")

@@ -18,7 +18,8 @@ _NOTES = {
     "scale": "What watching adds to a call: ours less bare, of the same turn. `largest / smallest` compares "
     "both ends of a dimension: flat where it is at most 1.5, or where the quartiles of the ends overlap.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
-    "when a client is made; whoever comes first pays for it.",
+    "when a client is made; whoever comes first pays for "
+    "it. `instrument` is the first call of it.",
     "outages": "Each against the Collector that answers.",
 }
 _BASES = {
@@ -75,7 +76,7 @@ def _race(part: str, title: str, rounds: Mapping[str, Any], base: str) -> Table:
             rows.append([*row, f"{median(own, WALL):,.0f}", f"{median(own, CPU):,.0f}"])
     headings = ["case", "contender" if part == "cost" else "a Collector that"]
     headings += [f"wall / {base}", f"CPU / {base}"]
-    headings += ["targets"] if part == "cost" else []
+    headings += ["targets: wall, CPU"] if part == "cost" else []
     return Table(part, title, [*headings, "wall µs", "CPU µs"], rows, 2, _NOTES[part])
 
 
@@ -85,10 +86,8 @@ def _place(name: str) -> int:
 
 def _target(name: str, case: str, wall: Spread, cpu: Spread) -> str:
     most_wall, most_cpu = targets.CALL.get((name, case), (None, None))
-    found = [(wall, most_wall, "wall"), (cpu, most_cpu, "CPU")]
-    return ", ".join(
-        f"{what} {targets.met(round(one.median, 3), most)}" for one, most, what in found if most
-    )
+    found = ((wall, most_wall), (cpu, most_cpu))
+    return ", ".join(targets.met(round(one.median, 3), most) for one, most in found if most)
 
 
 def _scale(part: Mapping[str, Any]) -> list[Table]:
@@ -154,8 +153,8 @@ def _imports(part: Mapping[str, Any]) -> list[Table]:
         prices = "yes" if any(taken["prices"]) else "no"
         share = f"{ours.median / base.median:.0%}"
         rows.append([what, _ms(base), _ms(ours), share, told, prices, _ms(instrument)])
-    headings = ["imported before", "that, ms", "llm_cache_otel, ms", "share", "target"]
-    headings += ["loads prices", "first `instrument`, ms"]
+    headings = ["imported before", "that, ms", "ours, ms", "share", "target"]
+    headings += ["loads prices", "`instrument`, ms"]
     return [Table("imports", "What importing costs", headings, rows, 1, _NOTES["imports"])]
 
 
@@ -180,8 +179,8 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
     headings = ("calls", "bare MB", "ours MB", "over bare MB", "wall µs added", "CPU µs added")
     note = (
         f"Of the first {keys:,} calls each has a prompt of its own and misses; all others hit. "
-        f"At the end {last.over_bare:.1f} MB over bare, in MB "
-        f"{targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}; "
+        f"At the end {last.over_bare:.1f} MB over bare "
+        f"({targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}), "
         f"{last.over_bare - settled.over_bare:+.1f} MB since call {settled.calls:,}. The memory is {kind}. "
         f"Bare has imported the OpenTelemetry SDK and what encodes OTLP ({base:.1f} MB), and both have the "
         "cache's entries."

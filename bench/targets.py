@@ -16,4 +16,4 @@ MEMORY_MB = 20.0
 
 
 def met(found: float, most: float) -> str:
-    return f"≤ {most:g}: {'met' if found <= most else 'not met'}"
+    return f"≤ {most:g} {'✓' if found <= most else '✗'}"

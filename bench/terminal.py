@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.documents import under
+from bench.documents import under, versions
 from bench.tables import tables
 
 
@@ -24,7 +24,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         )
         for number, heading in enumerate(one.headings):
             justify: Any = "left" if number < one.left else "right"
-            table.add_column(heading, justify=justify, no_wrap=number < one.left)
+            table.add_column(heading, justify=justify, overflow="fold")
         for number, row in enumerate(one.rows):
             last = number + 1 == len(one.rows) or one.rows[number + 1][0] != row[0]
             table.add_row(*row, end_section=last and one.left > 1)
@@ -35,3 +35,5 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     for part, measured in result.items():
         sentence = under(measured["conditions"]).replace("`", "").replace("**", "")
         console.print(f"{part}: {sentence}", highlight=False, markup=False)
+    for sentence in versions(result):
+        console.print(sentence, highlight=False, markup=False)

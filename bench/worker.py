@@ -11,6 +11,7 @@ import asyncio
 import gc
 import itertools
 import json
+import logging
 import os
 import sys
 import time
@@ -158,6 +159,7 @@ def _dealt(prompts: Sequence[Messages], hands: int) -> list[Sequence[Messages]]:
 
 def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    logging.getLogger("llm_cache_otel").setLevel(logging.ERROR)  # its advice on these prompts
     load: Any = Load(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else None
     measurer = Measurer(SET_UPS[sys.argv[1]], load)
     print(json.dumps(measurer.warm), file=answers, flush=True)

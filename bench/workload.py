@@ -60,8 +60,9 @@ def messages(number: int, size: int = 0) -> Messages:
     A `size` in bytes makes the customer go on at length; without one it is somewhat less than a KB.
     """
     text = _MESSAGE.format(number=number)
-    if (lacking := size - len(_INSTRUCTIONS) - len(text)) > 0:
-        more = " " + _MESSAGE.partition(". ")[2]  # without the number, so that the key has it once
+    if (lacking := size - len(_INSTRUCTIONS) - len(_MESSAGE)) > 0:
+        # Whatever the number, it is the same: `bench.load.fill` counts on it.
+        more = " " + _MESSAGE.partition(". ")[2]
         text += (more * (lacking // len(more) + 1))[:lacking]
     return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": text}]
 
