@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 PARTS = ("cost", "scale", "imports", "memory", "show")
@@ -18,13 +19,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         from rich.console import Console
 
-        from bench import documents, result
+        from bench import result
         from bench.measure import measure
         from bench.process import BenchError
         from bench.terminal import show
 
-        if writes := options.save or "show" in parts:
-            from bench import pictures  # now, lest matplotlib is missed after hours of measuring
+        if options.save or "show" in parts:
+            import_module(
+                "bench.pictures"
+            )  # now, lest matplotlib is missed after hours of measuring
     except ModuleNotFoundError as error:
         print(f"bench: {error.name} is not installed: pip install '.[bench]'", file=sys.stderr)
         return 1
@@ -34,23 +37,31 @@ def main(arguments: Sequence[str]) -> int:
         for part in (one for one in parts if one != "show"):
             kept = measure(part, command, options)
             measured |= kept
-            if options.save:  # each part as soon as it is there
-                result.save(result.saved() | measured)
+            if options.save:
+                result.save(result.saved() | kept)
+                _write_documents()
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"bench: interrupted; measured: {', '.join(measured) or 'nothing'}", file=sys.stderr)
         return 130
-    if writes:
-        from bench import pictures
-
+    if "show" in parts:
+        _write_documents()
+    if options.save or "show" in parts:
         measured = result.saved() | measured
-        documents.write(measured)
-        pictures.draw(measured)
     console = Console()
     show(measured, console if console.is_terminal else Console(width=120))
     return 0
+
+
+def _write_documents() -> None:
+    """Of what is saved."""
+    from bench import documents, pictures, result
+
+    saved = result.saved()
+    documents.write(saved)
+    pictures.draw(saved)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from bench.names import BARE, OURS, OUTAGES, UNSAMPLED
+from bench.floor import teller, told
+from bench.names import BARE, FLOOR, OURS, OUTAGES, UNSAMPLED
 from bench.telemetry import Exported
 from bench.workload import MODEL, Case
 from llm_cache_otel import instrument
@@ -60,6 +61,27 @@ def _instrumented(
         return instrument(make(*args), tracer_provider=tracers, meter_provider=meters)
 
     return watched, (tracers, meters)
+
+
+def _floor(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
+    tracers, meters = exported.tracer_provider(), exported.meter_provider()
+    tellers = {case: teller(one, tracers, meters) for case, one in told(make).items()}
+    provider: Any = make.__self__  # type: ignore[attr-defined]  # the workload's, which counts
+
+    def made(*args: Any) -> Any:
+        client = make(*args)
+        create = client.create
+
+        def told_of(**request: Any) -> Any:
+            requests = provider.requests
+            answer = create(**request)
+            tellers["hit" if provider.requests == requests else "miss"]()
+            return answer
+
+        client.create = told_of
+        return client
+
+    return made, (tracers, meters)
 
 
 def _openinference(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
@@ -128,6 +150,7 @@ SET_UPS = {
     "bare again": Contender(_bare, _NO_SPANS),
     OURS: Contender(_ours, _OURS_SPANS, counts_outcomes=True),
     UNSAMPLED: Contender(_unsampled, _NO_SPANS, counts_outcomes=True),
+    FLOOR: Contender(_floor, _OURS_SPANS, counts_outcomes=True),
     "openinference": Contender(_openinference, _PEER_SPANS),
     "openllmetry (openai)": Contender(_openllmetry, _OPENLLMETRY_SPANS),
     "genai-openai": Contender(_genai, _GENAI_SPANS),

@@ -70,6 +70,8 @@ def write(result: Mapping[str, Any]) -> None:
 
 def _extract(result: Mapping[str, Any]) -> str:
     text = []
+    if any("--quick" in part["conditions"]["command"] for part in result.values()):
+        text += ["**Of a quick run, and therefore rough.**", ""]
     for table in tables(result):
         if table.part == "memory":
             text += [f"{table.title}: {table.note[0].lower()}{table.note[1:]}", ""]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 BARE, OURS, UNSAMPLED = "bare", "llm-cache-otel", "llm-cache-otel, unsampled"
+FLOOR = "the SDK alone"
 COST = (
-    *(BARE, "bare again", OURS, UNSAMPLED),
+    *(BARE, "bare again", OURS, UNSAMPLED, FLOOR),
     *("openinference", "openllmetry (openai)", "genai-openai", "cachelens"),
 )
 OUTAGES = ("answers", "answers, again", "is absent", "hangs", "refuses", "throttles")

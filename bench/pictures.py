@@ -70,8 +70,7 @@ def _draw_scale(found: Sequence[Curve]) -> None:
             axes.set_visible(True)
             _from_zero(axes)
         if dimension == "prompt bytes":  # hits and misses lie far apart
-            above.set_yscale("log", nonpositive="clip")
-            above.set_ylim(100, None)
+            above.set_yscale("symlog", linthresh=1_000)
         if column == 0:
             above.set_ylabel("added per call, µs")
             below.set_ylabel("added, share of the bare call")
@@ -152,10 +151,9 @@ def _draw_memory(taken: Mapping[str, Any]) -> None:
     over.axhline(20, color="#d9480f", linewidth=1, linestyle=":")
     over.set_title("watched, over bare")
     over.set_ylabel("MB")
-    time.plot(
-        calls, [one.wall for one in found], color="#1f6feb", marker="o", markersize=3, label="wall"
-    )
-    time.plot(calls, [one.cpu for one in found], "--", color="#1f6feb", label="CPU")
+    cpu, wall = [one.cpu for one in found], [one.wall for one in found]
+    time.plot(calls, cpu, color="#1f6feb", marker="o", markersize=3, label="CPU")
+    time.plot(calls, wall, "--", color="#7b8794", linewidth=1, label="wall, both at the same time")
     time.set_title("added per call, meanwhile")
     time.set_ylabel("µs")
     time.legend(frameon=False)

@@ -12,11 +12,15 @@ from bench.names import BARE, COST
 
 _NOTES = {
     "cost": "Medians over all turns, in brackets the quartiles. `bare again` is bare Instructor once more: "
-    "its distance from 1 is the error of the measurement. OpenLLMetry, genai-openai and cachelens see no "
-    "hits. Instructor refuses the client that cachelens wraps (`ClientError`: it is no `OpenAI`), so only "
-    "its `chat.completions.create` is put in place; it encodes nothing before the program ends.",
-    "scale": "What watching adds to a call: ours less bare, of the same turn. `largest / smallest` compares "
-    "both ends of a dimension: flat where it is at most 1.5, or where the quartiles of the ends overlap.",
+    "its distance from 1 is the error of the measurement. `the SDK alone` is the floor: bare Instructor, and "
+    "after each call the same spans and metrics as ours, made with the SDK at once. OpenLLMetry, "
+    "genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
+    "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
+    "nothing before the program ends.",
+    "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare call. Last is "
+    "what is added at the one end of a dimension as a multiple of the other: flat where that is at most "
+    "1.5, or where the quartiles of the ends overlap. To tell why a call missed, all of its prompt is "
+    "read: that grows with its size.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
     "when a client is made; whoever comes first pays for "
     "it. `instrument` is the first call of it.",
@@ -96,7 +100,7 @@ def _scale(part: Mapping[str, Any]) -> list[Table]:
     summary = Table(
         "scale",
         "How what watching adds changes with scale",
-        ("dimension", "case", "from", "to", "wall µs added", "of the call", "largest / smallest"),
+        ("dimension", "case", "from", "to", "wall µs", "of it", "", "CPU µs", "of it", ""),
         [_change(curve) for curve in found],
         4,
         _NOTES["scale"] + skipped,
@@ -124,18 +128,19 @@ def _scale(part: Mapping[str, Any]) -> list[Table]:
 
 
 def _change(curve: Curve) -> list[str]:
-    first, last = curve.wall[0], curve.wall[-1]
-    row = [curve.dimension, curve.case, _number(first.at), _number(last.at)]
-    row.append(f"{first.added.median:,.0f} → {last.added.median:,.0f}")
-    row.append(f"{first.share.median:.1%} → {last.share.median:.1%}")
-    return [*row, "" if isinstance(first.at, str) else growth(first, last)]
+    row = [curve.dimension, curve.case, *(_number(curve.wall[end].at) for end in (0, -1))]
+    for first, last in ((these[0], these[-1]) for these in (curve.wall, curve.cpu)):
+        row.append(f"{first.added.median:,.0f} → {last.added.median:,.0f}")
+        row.append(f"{first.share.median:.0%} → {last.share.median:.0%}")
+        row.append("" if isinstance(first.at, str) else growth(first, last))
+    return row
 
 
 def growth(first: Added, last: Added) -> str:
     """Whether what is added at the one end differs from what it is at the other, by more than chance."""
     overlap = first.added.lower <= last.added.upper and last.added.lower <= first.added.upper
     if first.added.median <= 0 or last.added.median <= 0:
-        return "flat, within the error" if overlap else "not comparable, an end is below 0"
+        return "flat" if overlap else "lost in noise"
     times = last.added.median / first.added.median
     return f"{times:.2f}, {'flat' if overlap or 1 / 1.5 <= times <= 1.5 else _grows(times)}"
 

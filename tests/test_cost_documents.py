@@ -7,8 +7,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from instructor.cache import AutoCache
+from support.versions import HAS_NAMESPACES
 
 from bench import documents, result, tables
+from bench.load import fill
+from bench.workload import Provider, ask, messages
 
 
 @pytest.fixture
@@ -77,3 +81,17 @@ def test_a_dimension_that_could_not_be_measured_is_told() -> None:
     part = {"points": [], "skipped": {"Redis": "redis-server is not on the PATH"}}
     summary, _ = tables.tables({"scale": part})
     assert "Redis is missing: redis-server is not on the PATH" in summary.note
+
+
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="the benchmark is of the newest keys")
+@pytest.mark.parametrize("size", [0, 5_000])
+def test_what_is_filled_beforehand_hits(size: int) -> None:
+    provider, cache = Provider(), AutoCache(maxsize=1_000)
+    client = provider.client(cache)
+    fill(cache, 110, lambda number: ask(client, messages(number, size)))
+    asked = provider.requests
+    for number in (0, 9, 10, 99, 109):
+        ask(client, messages(number, size))
+    assert provider.requests == asked == 1
+    ask(client, messages(110, size))
+    assert provider.requests == asked + 1
