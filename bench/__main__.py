@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any
 
 PARTS = ("cost", "scale", "imports", "memory", "show")
-_MOST = 1_000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             if options.save:
                 result.save(result.saved() | kept)
                 _write_documents()
-    except BenchError as error:
+    except (BenchError, ModuleNotFoundError) as error:  # the latter of a distribution, too
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -83,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--quick", action="store_true", help="a minute or three, and rough")
     length.add_argument(
         "--heats",
-        type=_whole,
+        type=_heats,
         metavar="N",
         help="how often to begin again with new processes (default: 6 for cost, 3 for scale)",
     )
@@ -93,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of cost: what a call costs while the Collector is in trouble, as ratios to one that answers",
     )
     parser.add_argument(
-        "--calls", type=int, metavar="N", help="of memory: how many (default: 1,000,000)"
+        "--calls", type=_calls, metavar="N", help="of memory: how many (default: 1,000,000)"
     )
     parser.add_argument(
         "--save",
@@ -109,10 +108,20 @@ def _part(text: str) -> str:
     raise argparse.ArgumentTypeError(f"must be one of {', '.join(PARTS)}, not {text!r}")
 
 
-def _whole(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST:
+def _heats(text: str) -> int:
+    return _whole(text, 1, 1_000)
+
+
+def _calls(text: str) -> int:
+    return _whole(text, 1_000, 100_000_000)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    if text.isascii() and text.isdigit() and least <= int(text) <= most:
         return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST}, not {text!r}")
+    raise argparse.ArgumentTypeError(
+        f"must be a whole number from {least:,} to {most:,}, not {text!r}"
+    )
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ _NOTES = {
     "genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
-    "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare call. Last is "
-    "what is added at the one end of a dimension as a multiple of the other: flat where that is at most "
-    "1.5, or where the quartiles of the ends overlap. To tell why a call missed, all of its prompt is "
+    "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare "
+    "call. The change is what is added at the far end, as a multiple of the near end: flat where it is at "
+    "most 1.5, or where the quartiles of the ends overlap. To tell why a call missed, all of its prompt is "
     "read: that grows with its size.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
     "when a client is made; whoever comes first pays for "
@@ -100,7 +100,11 @@ def _scale(part: Mapping[str, Any]) -> list[Table]:
     summary = Table(
         "scale",
         "How what watching adds changes with scale",
-        ("dimension", "case", "from", "to", "wall µs", "of it", "", "CPU µs", "of it", ""),
+        (
+            *("dimension", "case", "from", "to"),
+            *("wall µs added", "of the call", "change"),
+            *("CPU µs added", "of the call", "change"),
+        ),
         [_change(curve) for curve in found],
         4,
         _NOTES["scale"] + skipped,
