@@ -12,15 +12,17 @@ from bench.names import BARE, COST
 
 _NOTES = {
     "cost": "Medians over all turns, in brackets the quartiles. `bare again` is bare Instructor once more: "
-    "its distance from 1 is the error of the measurement. `the SDK alone` is the floor: bare Instructor, and "
-    "after each call the same spans and metrics as ours, made with the SDK at once. OpenLLMetry, "
+    "its distance from 1 is the error of the measurement. `the SDK alone` is the floor of CPU: bare "
+    "Instructor, and after each call the same spans and metrics as ours, made with the SDK at once; its "
+    "wall is no floor, for ours leaves that to a thread. OpenLLMetry, "
     "genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
     "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare "
-    "call. The change is what is added at the far end, as a multiple of the near end: flat where it is at "
-    "most 1.5, or where the quartiles of the ends overlap. To tell why a call missed, all of its prompt is "
-    "read: that grows with its size.",
+    "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
+    "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
+    "where an end is below 0. To tell why a call missed, all of its prompt is read: that grows with its "
+    "size.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
     "when a client is made; whoever comes first pays for "
     "it. `instrument` is the first call of it.",
@@ -144,13 +146,13 @@ def growth(first: Added, last: Added) -> str:
     """Whether what is added at the one end differs from what it is at the other, by more than chance."""
     overlap = first.added.lower <= last.added.upper and last.added.lower <= first.added.upper
     if first.added.median <= 0 or last.added.median <= 0:
-        return "flat" if overlap else "lost in noise"
+        return "lost in noise"
     times = last.added.median / first.added.median
-    return f"{times:.2f}, {'flat' if overlap or 1 / 1.5 <= times <= 1.5 else _grows(times)}"
-
-
-def _grows(times: float) -> str:
-    return "grows" if times > 1 else "falls"
+    if 1 / 1.5 <= times <= 1.5:
+        return f"{times:.2f}, flat"
+    if overlap:
+        return f"{times:.2f}, within the error"
+    return f"{times:.2f}, {'grows' if times > 1 else 'falls'}"
 
 
 def _imports(part: Mapping[str, Any]) -> list[Table]:

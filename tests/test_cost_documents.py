@@ -95,3 +95,17 @@ def test_what_is_filled_beforehand_hits(size: int) -> None:
     assert provider.requests == asked == 1
     ask(client, messages(110, size))
     assert provider.requests == asked + 1
+
+
+def test_what_is_lost_in_noise_is_not_called_flat() -> None:
+    def change(*ours: list[float]) -> str:
+        points = [
+            {"dimension": "keys", "case": "hit", "at": at, **race(0)} | {"llm-cache-otel": rounds}
+            for at, rounds in zip(
+                (10, 100), ([[one, one] for one in end] for end in ours), strict=True
+            )
+        ]
+        return str(tables.tables({"scale": {"points": points, "skipped": {}}})[0].rows[0][-1])
+
+    assert change([90, 90, 110, 80], [90, 90, 120, 80]) == "lost in noise"
+    assert change([101, 110, 110, 140], [101, 104, 136, 140]) == "2.00, within the error"
