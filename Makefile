@@ -8,7 +8,7 @@ SOURCES := pyproject.toml constraints.txt
 # Over the processors there are, but not over very many: some tests compare times.
 SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test coverage test-matrix test-instructor e2e up down soak lint bench dashboards clean
+.PHONY: help demo test coverage test-matrix test-instructor e2e up down soak lint bench bench-memory dashboards clean
 
 help:
 	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
@@ -20,7 +20,8 @@ help:
 	@echo "make up, make down    the same programs left running, with the demo's calls; and their end"
 	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
 	@echo "make lint             ruff, mypy and the rooms of the house"
-	@echo "make bench            what watching costs, beside bare Instructor and a peer"
+	@echo "make bench            what watching costs, beside bare Instructor and its peers, and how it scales"
+	@echo "make bench-memory     the memory of a million calls: an hour or more"
 	@echo "make dashboards       Grafana's dashboards, written anew from collector-config/grafana/panels"
 	@echo "make clean            remove the virtual environments and caches"
 
@@ -60,9 +61,13 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m bench
+# What importing and a call cost, and how that scales: it is saved, drawn, and put into README.md. QUICK=--quick is rough.
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench cost scale imports --save $(QUICK)
 	$(BIN)/python -m bench.reasons
+
+bench-memory: $(VENV)/.bench
+	$(BIN)/python -m bench memory --save $(QUICK)
 
 dashboards: $(VENV)/.dev
 	$(BIN)/python collector-config/grafana/dashboards.py
@@ -85,3 +90,8 @@ $(VENV)/.dev: $(BIN)/python $(SOURCES)
 	@echo "Setting up $(VENV) for development, once …"
 	@$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.cli
+
+$(VENV)/.bench: $(BIN)/python $(SOURCES)
+	@echo "Setting up $(VENV) for the benchmark, once …"
+	@$(INSTALL) --editable '.[bench]'
+	@touch $@ $(VENV)/.dev $(VENV)/.cli

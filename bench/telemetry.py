@@ -17,9 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-
-from llm_cache_otel.emit import names
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 
 class Exported:
@@ -34,8 +32,8 @@ class Exported:
         self.outcomes: Counter[str] = Counter()
         self.size = 0
 
-    def tracer_provider(self) -> TracerProvider:
-        provider = TracerProvider(sampler=ALWAYS_ON)
+    def tracer_provider(self, sampler: Sampler = ALWAYS_ON) -> TracerProvider:
+        provider = TracerProvider(sampler=sampler)
         provider.add_span_processor(BatchSpanProcessor(_SpanEncoder(self)))
         return provider
 
@@ -73,6 +71,12 @@ class _MetricEncoder(MetricExporter):
 
 def _outcomes(metrics_data: MetricsData) -> Counter[str]:
     outcomes: Counter[str] = Counter()
+    if not metrics_data.resource_metrics:
+        return outcomes
+    from llm_cache_otel.emit import (
+        names,
+    )  # not before: a process that is not watched has none of it
+
     for resource in metrics_data.resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:

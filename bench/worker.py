@@ -1,39 +1,67 @@
 """One contender's process: measures a round whenever the parent asks for one.
 
-Started as `python -m bench.worker CONTENDER`. Says `{}` when it is ready; after that every line of
-JSON that comes in (`{"case": "hit", "calls": 240}`) is answered by one (`{"wall": …, "cpu": …}`,
-seconds per call). Anything unexpected ends it with a traceback.
+Started as `python -m bench.worker CONTENDER [LOAD]`. Says how long calls took when it is ready; after that
+every line of JSON that comes in (`{"case": "hit", "calls": 240}`) is answered by one
+(`{"wall": …, "cpu": …}`, seconds per call). Anything unexpected ends it with a traceback.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import json
+import logging
+import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from bench.contenders import SET_UPS, Contender
+from bench.load import Load, fill
 from bench.telemetry import Exported
-from bench.workload import ANSWER, Case, Messages, Provider, ask, messages
+from bench.workload import ANSWER, Case, Messages, Provider, Ticket, ask, ask_async, messages
 
 _STORED = 40
 _WARM_HITS = 200
+_WARM_MISSES = 10
+_NAMESPACE = {"cache_namespace": f"bench-{os.getpid()}"}  # all clients', and nobody else's
 
 
 class Measurer:
-    """A contender at work. Once made it is warm, and the prompts of hits are stored."""
+    """A contender at work. Once made it is warm, and the prompts of hits are stored.
 
-    def __init__(self, contender: Contender) -> None:
+    Without a load it has stored them itself.
+    """
+
+    def __init__(self, contender: Contender, load: Load | None) -> None:
         self._contender = contender
+        self._load = load or Load()
+        self._more = _NAMESPACE if load else {}
         self._provider = Provider()
         self._exported = Exported()
-        self._client, self._to_flush = contender.set_up(self._provider, self._exported)
-        self._unused = itertools.count()
-        self._stored = [messages(next(self._unused)) for _ in range(_STORED)]
-        for prompt in self._stored + [self._stored[n % _STORED] for n in range(_WARM_HITS)]:
-            ask(self._client, prompt)
+        cache = self._load.cache()
+        kind = self._provider.async_client if self._load.tasks else self._provider.client
+        make, self._to_flush = contender.set_up(kind, self._exported)
+        self._clients = [make(cache) for _ in range(self._load.clients)]
+        self._ask_all = self._way()
+        self._unused = itertools.count(10_000_000)
+        self._next_hit = 0
+        self._keys = self._load.keys
+        if load:
+            fill(cache, self._keys, lambda number: self._ask_all([self._prompt(number)]))
+        else:
+            self._ask_all([self._prompt(number) for number in range(self._keys)])
+        self._ask_all([self._prompt(next(self._unused)) for _ in range(self._load.missed)])
+        miss = self._seconds("miss", _WARM_MISSES) if load else 0.0
+        few = 0.5 / max(
+            self._seconds("hit", 2), 1e-9
+        )  # half a second of large prompts is warm enough
+        hit = self._seconds("hit", max(2, min(_WARM_HITS, int(few))))
+        self.warm = {"hit": hit, "miss": miss}
         self._flush()
         # What was made so far stays: a full collection within a round need not look at it again.
         gc.collect()
@@ -48,12 +76,10 @@ class Measurer:
         prompts = self._prompts(case, calls)
         requests, spans = self._provider.requests, self._exported.spans.copy()
         outcomes = self._exported.outcomes.copy()
-        client, answer = self._client, ANSWER
         gc.collect()
         cpu = time.process_time()
         wall = time.perf_counter()
-        for prompt in prompts:
-            answer = ask(client, prompt)
+        answer = self._ask_all(prompts)
         wall = time.perf_counter() - wall
         self._flush()
         cpu = time.process_time() - cpu
@@ -66,10 +92,56 @@ class Measurer:
         self._check("counted outcomes", self._exported.outcomes - outcomes, wanted)
         return {"wall": wall / calls, "cpu": cpu / calls}
 
+    def _way(self) -> Callable[[Sequence[Messages]], Ticket]:
+        """How the calls of a round are spread over clients, threads and tasks."""
+        clients, more = self._clients, self._more
+
+        def one_by_one(prompts: Sequence[Messages]) -> Ticket:
+            answer = ANSWER
+            for prompt, client in zip(prompts, itertools.cycle(clients), strict=False):
+                answer = ask(client, prompt, **more)
+            return answer
+
+        async def awaited(prompts: Sequence[Messages]) -> Ticket:
+            answer = ANSWER
+            for prompt, client in zip(prompts, itertools.cycle(clients), strict=False):
+                answer = await ask_async(client, prompt, **more)
+            return answer
+
+        async def gathered(prompts: Sequence[Messages]) -> Ticket:
+            answers = await asyncio.gather(*map(awaited, _dealt(prompts, self._load.tasks)))
+            return answers[0]
+
+        if self._load.tasks:
+            runner = asyncio.Runner()
+            return lambda prompts: runner.run(gathered(prompts))
+        if self._load.threads == 1:
+            return one_by_one
+        pool = ThreadPoolExecutor(self._load.threads)
+
+        def side_by_side(prompts: Sequence[Messages]) -> Ticket:
+            answers = list(pool.map(one_by_one, _dealt(prompts, self._load.threads)))
+            return answers[0]
+
+        return side_by_side
+
+    def _prompt(self, number: int) -> Messages:
+        return messages(number, self._load.prompt)
+
     def _prompts(self, case: Case, calls: int) -> list[Messages]:
         if case == "miss":
-            return [messages(next(self._unused)) for _ in range(calls)]
-        return [self._stored[n % _STORED] for n in range(calls)]
+            return [self._prompt(next(self._unused)) for _ in range(calls)]
+        stride = max(
+            1, self._keys // 64 | 1
+        )  # so that a round's hits are of entries from everywhere
+        first, self._next_hit = self._next_hit, self._next_hit + calls
+        return [self._prompt(n * stride % self._keys) for n in range(first, first + calls)]
+
+    def _seconds(self, case: Case, calls: int) -> float:
+        prompts = self._prompts(case, calls)
+        start = time.perf_counter()
+        self._ask_all(prompts)
+        return (time.perf_counter() - start) / calls
 
     def _flush(self) -> None:
         for provider in self._to_flush:
@@ -81,10 +153,16 @@ class Measurer:
             raise RuntimeError(f"a round is void: {what} should be {wanted!r}, found {found!r}")
 
 
+def _dealt(prompts: Sequence[Messages], hands: int) -> list[Sequence[Messages]]:
+    return [prompts[n::hands] for n in range(hands)]
+
+
 def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
-    measurer = Measurer(SET_UPS[sys.argv[1]])
-    print("{}", file=answers, flush=True)
+    logging.getLogger("llm_cache_otel").setLevel(logging.ERROR)  # its advice on these prompts
+    load: Any = Load(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else None
+    measurer = Measurer(SET_UPS[sys.argv[1]], load)
+    print(json.dumps(measurer.warm), file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
         measured = measurer.measure(asked["case"], asked["calls"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import httpx
 import instructor
 import openai
-from instructor.cache import AutoCache
+from instructor.cache import BaseCache
 from pydantic import BaseModel, Field
 
 MODEL = "gpt-5-mini"
+_URL = "http://provider.invalid/v1"
 
 Case = Literal["hit", "miss"]
 Messages = list[dict[str, str]]
@@ -52,41 +54,66 @@ _MESSAGE = (
 )
 
 
-def messages(number: int) -> Messages:
-    """The prompt for one order; another number is another cache key."""
-    return [
-        {"role": "system", "content": _INSTRUCTIONS},
-        {"role": "user", "content": _MESSAGE.format(number=number)},
-    ]
+def messages(number: int, size: int = 0) -> Messages:
+    """The prompt for one order; another number is another cache key.
+
+    A `size` in bytes makes the customer go on at length; without one it is somewhat less than a KB.
+    """
+    text = _MESSAGE.format(number=number)
+    if (lacking := size - len(_INSTRUCTIONS) - len(_MESSAGE)) > 0:
+        # Whatever the number, it is the same: `bench.load.fill` counts on it.
+        more = " " + _MESSAGE.partition(". ")[2]
+        text += (more * (lacking // len(more) + 1))[:lacking]
+    return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": text}]
 
 
 class Provider:
-    """A provider inside the process: answers at once with `ANSWER`, and counts the requests."""
+    """A provider inside the process: answers at once with `answer`, and counts the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: BaseModel = ANSWER) -> None:
         self.requests = 0
-        self._completion = _completion(ANSWER)
+        self._completion = _completion(answer)
 
-    def client(self) -> instructor.Instructor:
-        """An Instructor client of this provider, with a cache that never has to evict."""
+    def client(
+        self, cache: BaseCache, prepare: Callable[[openai.OpenAI], object] = lambda _: None
+    ) -> instructor.Instructor:
+        """A client of this provider; `prepare` is done to the SDK's before Instructor has it."""
         http_client = httpx.Client(transport=httpx.MockTransport(self._respond))
-        sdk_client = openai.OpenAI(
-            api_key="none", base_url="http://provider.invalid/v1", http_client=http_client
-        )
-        return instructor.from_openai(sdk_client, cache=AutoCache(maxsize=1_000_000))
+        sdk_client = openai.OpenAI(api_key="none", base_url=_URL, http_client=http_client)
+        prepare(sdk_client)
+        return instructor.from_openai(sdk_client, cache=cache)
+
+    def async_client(self, cache: BaseCache) -> instructor.AsyncInstructor:
+        http_client = httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
+        sdk_client = openai.AsyncOpenAI(api_key="none", base_url=_URL, http_client=http_client)
+        return instructor.from_openai(sdk_client, cache=cache)
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
         self.requests += 1
         return httpx.Response(200, json=self._completion)
 
 
-def ask(client: instructor.Instructor, prompt: Messages) -> Ticket:
-    return client.create(model=MODEL, response_model=Ticket, messages=prompt)  # type: ignore[arg-type]
+def ask(client: instructor.Instructor, prompt: Messages, **more: Any) -> Ticket:
+    return client.create(
+        model=MODEL,
+        response_model=Ticket,
+        messages=prompt,  # type: ignore[arg-type]
+        **more,
+    )
 
 
-def _completion(answer: Ticket) -> dict[str, Any]:
+async def ask_async(client: instructor.AsyncInstructor, prompt: Messages, **more: Any) -> Ticket:
+    return await client.create(
+        model=MODEL,
+        response_model=Ticket,
+        messages=prompt,  # type: ignore[arg-type]
+        **more,
+    )
+
+
+def _completion(answer: BaseModel) -> dict[str, Any]:
     """A chat completion that calls the response model's tool with `answer`."""
-    function = {"name": Ticket.__name__, "arguments": answer.model_dump_json()}
+    function = {"name": type(answer).__name__, "arguments": answer.model_dump_json()}
     call = {"id": "call_1", "type": "function", "function": function}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     return {

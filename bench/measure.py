@@ -1,0 +1,78 @@
+"""Measures one part, and gives it as it is saved."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
+
+from bench import imports, memory, scale
+from bench.names import COST
+from bench.race import race
+from bench.result import conditions
+
+_CALLS = {"hit": 240, "miss": 40}
+_QUICK_CALLS = {"hit": 60, "miss": 10}
+"""Calls of a round. Of none does any contender record 512 spans, a batch: see the package."""
+
+_HEATS, _QUICK_HEATS, _TURNS = 6, 1, 4
+
+
+def measure(part: str, command: str, options: argparse.Namespace) -> dict[str, Any]:
+    """By the name of what was measured."""
+    measurers = {"cost": _cost, "scale": _scale, "imports": _imports, "memory": _memory}
+    return measurers[part](command, options)
+
+
+def _cost(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    heats = _QUICK_HEATS if options.quick else options.heats or _HEATS
+    calls = _QUICK_CALLS if options.quick else _CALLS
+    under = conditions(command, heats=heats, turns=_TURNS, calls_per_round=calls)
+    contenders: Mapping[str, str | None] = dict.fromkeys(COST)
+    with ExitStack() as stack:
+        if options.outages:
+            from bench.collectors import collectors
+
+            contenders = stack.enter_context(collectors())
+        step = stack.enter_context(_progress("a call", heats * _TURNS))
+        rounds = race(contenders, heats, _TURNS, calls, step)
+    return {"outages" if options.outages else "cost": {"conditions": under, "rounds": rounds}}
+
+
+def _scale(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    quick = options.quick
+    heats = scale.QUICK_HEATS if quick else options.heats or scale.HEATS
+    turns = scale.QUICK_TURNS if quick else scale.TURNS
+    under = conditions(command, heats=heats, turns=turns)
+    with scale.stores() as stores:
+        chosen = scale.points(stores, quick=quick)
+        with _progress("scale", len(chosen)) as step:
+            points = scale.measure(chosen, heats, turns, step, quick=quick)
+    skipped = {} if "Redis" in stores else {"Redis": "redis-server is not on the PATH"}
+    return {"scale": {"conditions": under, "skipped": skipped, "points": points}}
+
+
+def _imports(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    times = imports.QUICK_TIMES if options.quick else imports.TIMES
+    under = conditions(command, interpreters=times)
+    with _progress("importing", times + 1) as step:
+        return {"imports": {"conditions": under, "taken": imports.measure(times, step)}}
+
+
+def _memory(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    calls = options.calls or (memory.QUICK_CALLS if options.quick else memory.CALLS)
+    under = conditions(command, calls=calls)
+    with _progress("memory", memory.samples(calls)) as step:
+        return {"memory": {"conditions": under, "taken": memory.measure(calls, step)}}
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[], object]]:
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,12 @@
+"""What the contenders are called."""
+
+from __future__ import annotations
+
+BARE, OURS, UNSAMPLED = "bare", "llm-cache-otel", "llm-cache-otel, unsampled"
+FLOOR = "the SDK alone"
+COST = (
+    *(BARE, "bare again", OURS, UNSAMPLED, FLOOR),
+    *("openinference", "openllmetry (openai)", "genai-openai", "cachelens"),
+)
+OUTAGES = ("answers", "answers, again", "is absent", "hangs", "refuses", "throttles")
+"""A Collector that each sends to. Of either race the first is what the others are compared with."""

@@ -1,0 +1,216 @@
+"""What was saved, as tables; the same for the terminal and the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench import targets
+from bench.figures import CPU, WALL, Added, Curve, Spread, curves, held, median, ratio, spread
+from bench.names import BARE, COST
+
+_NOTES = {
+    "cost": "Medians over all turns, in brackets the quartiles. `bare again` is bare Instructor once more: "
+    "its distance from 1 is the error of the measurement. `the SDK alone` is the floor of CPU: bare "
+    "Instructor, and after each call the same spans and metrics as ours, made with the SDK at once; its "
+    "wall is no floor, for ours leaves that to a thread. OpenLLMetry, "
+    "genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
+    "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
+    "nothing before the program ends.",
+    "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare "
+    "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
+    "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
+    "where an end is below 0. To tell why a call missed, all of its prompt is read: that grows with its "
+    "size.",
+    "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
+    "when a client is made; whoever comes first pays for "
+    "it. `instrument` is the first call of it.",
+    "outages": "Each against the Collector that answers.",
+}
+_BASES = {
+    "plain": "`import instructor`, the OpenTelemetry SDK",
+    "client": "the same, `openai`, `instructor.from_openai` and its cache",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    part: str
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int  # so many columns are text
+    note: str = ""
+
+
+def tables(result: Mapping[str, Any]) -> list[Table]:
+    """Of each part that was measured, in this order."""
+    makers = {
+        "cost": _cost,
+        "outages": _outages,
+        "scale": _scale,
+        "imports": _imports,
+        "memory": _memory,
+    }
+    return [
+        table for part, make in makers.items() if part in result for table in make(result[part])
+    ]
+
+
+def _cost(part: Mapping[str, Any]) -> list[Table]:
+    return [_race("cost", "What a call of create costs", part["rounds"], BARE)]
+
+
+def _outages(part: Mapping[str, Any]) -> list[Table]:
+    base = next(iter(part["rounds"]["hit"]))
+    title = "What a call costs while the Collector is in trouble"
+    return [_race("outages", title, part["rounds"], base)]
+
+
+def _race(part: str, title: str, rounds: Mapping[str, Any], base: str) -> Table:
+    rows = []
+    for case, contenders in rounds.items():
+        bare = contenders[base]
+        for name in sorted(contenders, key=_place):
+            own = contenders[name]
+            wall, cpu = (ratio(own, bare, which) for which in (WALL, CPU))
+            row = [case, name]
+            row += ["1", "1"] if name == base else [_ratio(wall), _ratio(cpu)]
+            if part == "cost":
+                row.append(_target(name, case, wall, cpu))
+            rows.append([*row, f"{median(own, WALL):,.0f}", f"{median(own, CPU):,.0f}"])
+    headings = ["case", "contender" if part == "cost" else "a Collector that"]
+    headings += [f"wall / {base}", f"CPU / {base}"]
+    headings += ["targets: wall, CPU"] if part == "cost" else []
+    return Table(part, title, [*headings, "wall µs", "CPU µs"], rows, 2, _NOTES[part])
+
+
+def _place(name: str) -> int:
+    return COST.index(name) if name in COST else len(COST)
+
+
+def _target(name: str, case: str, wall: Spread, cpu: Spread) -> str:
+    most_wall, most_cpu = targets.CALL.get((name, case), (None, None))
+    found = ((wall, most_wall), (cpu, most_cpu))
+    return ", ".join(targets.met(round(one.median, 3), most) for one, most in found if most)
+
+
+def _scale(part: Mapping[str, Any]) -> list[Table]:
+    found = curves(part["points"])
+    skipped = "".join(f" {name} is missing: {why}." for name, why in part["skipped"].items())
+    summary = Table(
+        "scale",
+        "How what watching adds changes with scale",
+        (
+            *("dimension", "case", "from", "to"),
+            *("wall µs added", "of the call", "change"),
+            *("CPU µs added", "of the call", "change"),
+        ),
+        [_change(curve) for curve in found],
+        4,
+        _NOTES["scale"] + skipped,
+    )
+    every = Table(
+        "scale points",
+        "Every point of the scaling curves",
+        ("dimension", "case", "at", "bare µs", "wall µs added", "of the call", "CPU µs added"),
+        [
+            [
+                curve.dimension,
+                curve.case,
+                _number(wall.at),
+                f"{wall.bare:,.0f}",
+                _spread(wall.added),
+                f"{wall.share.median:.1%}",
+                _spread(cpu.added),
+            ]
+            for curve in found
+            for wall, cpu in zip(curve.wall, curve.cpu, strict=True)
+        ],
+        3,
+    )
+    return [summary, every]
+
+
+def _change(curve: Curve) -> list[str]:
+    row = [curve.dimension, curve.case, *(_number(curve.wall[end].at) for end in (0, -1))]
+    for first, last in ((these[0], these[-1]) for these in (curve.wall, curve.cpu)):
+        row.append(f"{first.added.median:,.0f} → {last.added.median:,.0f}")
+        row.append(f"{first.share.median:.0%} → {last.share.median:.0%}")
+        row.append("" if isinstance(first.at, str) else growth(first, last))
+    return row
+
+
+def growth(first: Added, last: Added) -> str:
+    """Whether what is added at the one end differs from what it is at the other, by more than chance."""
+    overlap = first.added.lower <= last.added.upper and last.added.lower <= first.added.upper
+    if first.added.median <= 0 or last.added.median <= 0:
+        return "lost in noise"
+    times = last.added.median / first.added.median
+    if 1 / 1.5 <= times <= 1.5:
+        return f"{times:.2f}, flat"
+    if overlap:
+        return f"{times:.2f}, within the error"
+    return f"{times:.2f}, {'grows' if times > 1 else 'falls'}"
+
+
+def _imports(part: Mapping[str, Any]) -> list[Table]:
+    rows = []
+    for name, what in _BASES.items():
+        taken = part["taken"][name]
+        base, ours, instrument = (spread(taken[one]) for one in ("base", "ours", "instrument"))
+        told = targets.met(round(ours.median, 1), targets.IMPORT_MS)
+        prices = "yes" if any(taken["prices"]) else "no"
+        share = f"{ours.median / base.median:.0%}"
+        rows.append([what, _ms(base), _ms(ours), share, told, prices, _ms(instrument)])
+    headings = ["imported before", "that, ms", "ours, ms", "share", "target"]
+    headings += ["loads prices", "`instrument`, ms"]
+    return [Table("imports", "What importing costs", headings, rows, 1, _NOTES["imports"])]
+
+
+def _memory(part: Mapping[str, Any]) -> list[Table]:
+    found = held(part["taken"])
+    kind, keys = part["taken"]["begin"][BARE]["kind"], part["taken"]["keys"]
+    begin = part["taken"]["begin"]
+    base = (begin[BARE]["bytes"] - begin[BARE]["without_opentelemetry"]) / 1e6
+    last = found[-1]
+    settled = next(one for one in found if one.calls >= 2 * keys)
+    rows = [
+        [
+            f"{one.calls:,}",
+            f"{one.bare:,.1f}",
+            f"{one.ours:,.1f}",
+            f"{one.over_bare:.1f}",
+            f"{one.wall:,.0f}",
+            f"{one.cpu:,.0f}",
+        ]
+        for one in found
+    ]
+    headings = ("calls", "bare MB", "ours MB", "over bare MB", "wall µs added", "CPU µs added")
+    note = (
+        f"Of the first {keys:,} calls each has a prompt of its own and misses; all others hit. "
+        f"At the end {last.over_bare:.1f} MB over bare "
+        f"({targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}), "
+        f"{last.over_bare - settled.over_bare:+.1f} MB since call {settled.calls:,}. The memory is {kind}. "
+        f"Bare has imported the OpenTelemetry SDK and what encodes OTLP ({base:.1f} MB), and both have the "
+        "cache's entries."
+    )
+    title = f"Memory after up to {last.calls:,} calls"
+    return [Table("memory", title, headings, rows, 0, note)]
+
+
+def _ratio(one: Spread) -> str:
+    return f"{one.median:.3f} ({one.lower:.3f}–{one.upper:.3f})"  # noqa: RUF001  a range
+
+
+def _spread(one: Spread) -> str:
+    return f"{one.median:,.0f} ({one.lower:,.0f} to {one.upper:,.0f})"
+
+
+def _ms(one: Spread) -> str:
+    return f"{one.median:,.1f} ({one.lower:,.1f}–{one.upper:,.1f})"  # noqa: RUF001  a range
+
+
+def _number(at: int | str) -> str:
+    return at if isinstance(at, str) else f"{at:,}"
