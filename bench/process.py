@@ -14,7 +14,10 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parent.parent
 
 # Each of these would change what is measured, for one contender or for all.
-_FOREIGN_SETTINGS = ("OTEL_", "LLM_CACHE_OTEL_", "OPENINFERENCE_", "OPENAI_", "CACHE_LENS_")
+_FOREIGN_SETTINGS = (
+    *("OTEL_", "LLM_CACHE_OTEL_", "OPENINFERENCE_", "OPENAI_", "CACHE_LENS_"),
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 class BenchError(Exception):

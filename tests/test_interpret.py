@@ -169,7 +169,7 @@ def test_a_store_that_failed_is_not_remembered() -> None:
 
 def test_the_oldest_are_forgotten() -> None:
     durations = Durations()
-    keys = [replace(KEY, key=f"{number:016x}") for number in range(16_385)]
+    keys = [replace(KEY, key=f"{number:016x}") for number in range(8_193)]
     for key in keys:
         durations.saved_by(call(key=key, store=STORED), Outcome.MISS)
     assert durations.saved_by(call(key=keys[0]), Outcome.HIT) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -134,8 +134,15 @@ def _cost(price: Price, usage: Usage) -> Cost:
     spent = price(_tokens(usage))
     unread = price(_tokens(usage, reads)) if usage.cache_read else spent
     uncached = price(_tokens(usage, reads + writes)) if usage.cache_write else unread
-    return Cost(spent=spent, saved=unread - spent, premium=unread - uncached)
+    # One zero for all: a cost is kept for each of thousands of entries.
+    return Cost(
+        spent=spent,
+        saved=unread - spent if unread != spent else _ZERO,
+        premium=unread - uncached if unread != uncached else _ZERO,
+    )
 
+
+_ZERO = Decimal(0)
 
 _UNITS: Mapping[str, str] = {
     "input": "input_tokens",

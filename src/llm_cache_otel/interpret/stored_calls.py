@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llm_cache_otel import forks
 from llm_cache_otel.facts import Bill, Origin
 
-_MOST_ENTRIES = 16_384
+_MOST_ENTRIES = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StoredCall:
 
 
 class StoredCalls:
-    """By entry, such as the hash of its key, of the latest 16,384 seen in this process. Thread-safe."""
+    """By entry, such as the hash of its key, of the latest 8,192 seen in this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
