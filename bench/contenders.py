@@ -33,13 +33,14 @@ Make = Callable[..., Any]
 class Contender:
     """`set_up` gives how clients are made now, and what to flush when a round ends.
 
-    `spans` names the spans that one call of a case must export; `counts_outcomes` is whether hits
-    and misses must stand in the metrics too.
+    `spans` names the spans that one call of a case must export, `not_in_memory` those beside of a hit whose
+    entry is elsewhere; `counts_outcomes` is whether hits and misses must stand in the metrics too.
     """
 
     set_up: Callable[[Make, Exported], tuple[Make, Sequence[Flushable]]]
     spans: dict[Case, tuple[str, ...]]
     counts_outcomes: bool = False
+    not_in_memory: tuple[str, ...] = ()
 
 
 def _bare(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
@@ -132,7 +133,7 @@ def _private(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]
 _CAPTURE = "a capture of cachelens"
 _CREATE = f"{names.CREATE} Ticket"
 _OURS_SPANS: dict[Case, tuple[str, ...]] = {
-    "hit": (_CREATE, names.CACHE_LOOKUP),
+    "hit": (_CREATE,),
     "miss": (_CREATE, names.CACHE_LOOKUP, f"chat {MODEL}", names.CACHE_STORE),
 }
 _PEER_SPANS: dict[Case, tuple[str, ...]] = {
@@ -148,7 +149,7 @@ _CACHELENS_CAPTURES: dict[Case, tuple[str, ...]] = {"hit": (), "miss": (_CAPTURE
 SET_UPS = {
     BARE: Contender(_bare, _NO_SPANS),
     "bare again": Contender(_bare, _NO_SPANS),
-    OURS: Contender(_ours, _OURS_SPANS, counts_outcomes=True),
+    OURS: Contender(_ours, _OURS_SPANS, counts_outcomes=True, not_in_memory=(names.CACHE_LOOKUP,)),
     UNSAMPLED: Contender(_unsampled, _NO_SPANS, counts_outcomes=True),
     FLOOR: Contender(_floor, _OURS_SPANS, counts_outcomes=True),
     "openinference": Contender(_openinference, _PEER_SPANS),
