@@ -129,5 +129,39 @@ def test_a_meter_that_fails_costs_the_call_nothing(provider: SimulatedProvider, 
     assert point.count == 1
 
 
+def test_where_no_batch_ends_no_more_are_kept_for_it(
+    monkeypatch: pytest.MonkeyPatch, read: Read, durations: Durations
+) -> None:
+    """Calls may come faster than they are told of, for as long as they like."""
+    monkeypatch.setattr("llm_cache_otel.emit.durations._MOST", 10)
+    for _ in range(25):
+        durations.record(0.5, {})
+    (point,) = read.points("d")
+    assert point.count == 20
+    durations.pass_on()
+    (point,) = read.points("d")
+    assert point.count == 25
+
+
+def test_a_histogram_that_fails_keeps_no_other_from_being_told(
+    provider: SimulatedProvider, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(provider, cache=AutoCache())
+    pass_on = Durations.pass_on
+
+    def fails_for_requests(self: Durations) -> None:
+        if self.histogram.name == "llm_cache.request.duration":  # type: ignore[attr-defined]
+            raise RuntimeError("a meter that fails")
+        pass_on(self)
+
+    monkeypatch.setattr(Durations, "pass_on", fails_for_requests)
+    instrument(client, tracer_provider=TracerProvider(), meter_provider=read.provider)
+    client.create(model=MODEL, messages=MESSAGES, response_model=User)
+    client.client.close()
+    assert later.wait(10)
+    (point,) = read.points("llm_cache.key.duration")
+    assert point.count == 1
+
+
 def _fails(self: Durations) -> None:
     raise RuntimeError("a meter that fails")

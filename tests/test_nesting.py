@@ -14,6 +14,10 @@ from instructor.cache import AutoCache, BaseCache, DiskCache
 from opentelemetry import context as context_api
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 from pydantic import BaseModel, field_validator
 from support.models import MESSAGES, DictCache, FailingCache, User
 from support.recording import Recording
@@ -22,6 +26,7 @@ from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.later import later
 
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 ATTEMPT = f"chat {MODEL}"
@@ -89,6 +94,81 @@ def test_redis_client_spans_fall_inside_lookup_and_store(
     hit = recording.spans("create User")[1]
     assert hit.attributes["llm_cache.backend"] == "redis"
     assert hit.attributes["llm_cache.ttl"] == 60
+
+
+def test_spans_of_a_memory_caches_own_get_fall_inside_lookup_and_store(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    """A class made of `AutoCache` may ask anybody, such as a second level."""
+    tracer = recording.providers["tracer_provider"].get_tracer("host")
+
+    class TwoLevels(AutoCache):
+        def get(self, key: str) -> Any:
+            with tracer.start_as_current_span("GET"):
+                return super().get(key)
+
+        def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+            with tracer.start_as_current_span("SET"):
+                super().set(key, value, ttl)
+
+    client = instrument(make_client(provider, cache=TwoLevels()), **recording.providers)
+    for _ in range(2):
+        client.create(**REQUEST)
+    client.client.close()
+    miss = ["create User", "  cache lookup", "    GET", f"  {ATTEMPT}", "  cache store", "    SET"]
+    assert shape(recording) == [*miss, "create User", "  cache lookup", "    GET"]
+
+
+class FailsAtCaches(Sampler):
+    def should_sample(  # noqa: PLR0913  as the SDK has it
+        self,
+        parent_context: Any,
+        trace_id: int,
+        name: str,
+        kind: Any = None,
+        attributes: Any = None,
+        links: Any = None,
+        trace_state: Any = None,
+    ) -> SamplingResult:
+        if name.startswith("cache "):
+            raise RuntimeError("a sampler that fails")
+        return ALWAYS_ON.should_sample(parent_context, trace_id, name)
+
+    def get_description(self) -> str:
+        return "fails at caches"
+
+
+def test_a_sampler_that_fails_at_a_memory_cache_costs_the_call_no_other_span(
+    provider: SimulatedProvider,
+) -> None:
+    exporter = InMemorySpanExporter()
+    tracers = TracerProvider(sampler=FailsAtCaches(), shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    client = instrument(make_client(provider, cache=AutoCache()), tracer_provider=tracers)
+    client.create(**REQUEST)
+    client.client.close()
+    assert later.wait(10)
+    assert [span.name for span in exporter.get_finished_spans()] == [ATTEMPT, "create User"]
+
+
+def test_a_hit_tells_the_model_that_was_asked_as_its_miss_does(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    """Where a user's own function around Instructor's knows models by other names."""
+    client = make_client(provider, cache=AutoCache())
+    create = client.create_fn
+
+    def by_alias(*args: Any, **kwargs: Any) -> Any:
+        return create(*args, **{**kwargs, "model": MODEL})
+
+    client.create_fn = by_alias
+    instrument(client, **recording.providers)
+    for _ in range(2):
+        client.create(**{**REQUEST, "model": "fast"})
+    client.client.close()
+    miss, hit = recording.spans("create User")
+    assert hit.attributes["llm_cache.outcome"] == "hit"
+    assert [span.attributes["gen_ai.request.model"] for span in (miss, hit)] == [MODEL, MODEL]
 
 
 def test_the_callers_span_is_the_parent(provider: SimulatedProvider, recording: Recording) -> None:

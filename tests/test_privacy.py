@@ -20,6 +20,7 @@ from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
+from llm_cache_otel.facts import Interval, KeyFacts
 
 MARK = "MARKER"
 PROMPT = f"{MARK}-prompt"
@@ -155,3 +156,10 @@ def test_the_digest_is_no_slice_of_the_key(
     assert digest not in key
     assert key not in emitted(recording)
     assert not any(key[start : start + 16] in emitted(recording) for start in range(len(key) - 15))
+
+
+def test_a_key_is_not_shown_where_facts_are() -> None:
+    """Such as in a debugger, or in what an error tracker keeps of a frame: a function's may be a prompt."""
+    facts = KeyFacts(Interval(1, 2), "a secret")
+    assert "secret" not in repr(facts)
+    assert facts == KeyFacts(Interval(1, 2), "a secret") != KeyFacts(Interval(1, 2), "another")

@@ -204,7 +204,7 @@ class Reporter:
         with self.guard("interpret"):
             verdict = self._verdict(call)
         with self.guard("spans"):
-            signals.spans.finish_call(call, verdict)
+            signals.spans.finish_call(call, verdict, self.guard)
         if verdict is None:
             return
         with self.guard("metrics"):

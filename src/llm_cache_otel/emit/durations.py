@@ -13,6 +13,9 @@ from llm_cache_otel.emit.tally import Labels
 
 _NOWHERE = Context()
 
+_MOST = 1_024
+"""Values that are kept: where calls come faster than they are told of, no batch ends."""
+
 
 @dataclass(slots=True)
 class _Series:
@@ -32,9 +35,12 @@ class Durations:
         self.histogram = histogram
         self._boundaries = boundaries
         self._series: dict[tuple[object, ...], _Series] = {}
+        self._kept = 0
 
     def record(self, seconds: float, labels: Labels, context: Context | None = None) -> None:
         """`context` is of a span that is sampled, if there is one."""
+        if self._kept >= _MOST:
+            self.pass_on()
         key = *labels, *labels.values()
         series = self._series.get(key)
         if series is None:
@@ -43,10 +49,11 @@ class Durations:
             bucket = bisect_left(self._boundaries, seconds)
             series.exemplars[bucket] = len(series.values), context
         series.values.append(seconds)
+        self._kept += 1
 
     def pass_on(self) -> None:
         """With the contexts that a histogram keeps as exemplars: of each bucket the last."""
-        noted, self._series = self._series, {}
+        noted, self._series, self._kept = self._series, {}, 0
         for series in noted.values():
             contexts = dict(series.exemplars.values())
             for number, seconds in enumerate(series.values):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider
@@ -116,10 +117,14 @@ class Metrics:
         return not self._alone and is_told(tellers, self._operation_duration.histogram)
 
     def pass_on(self) -> None:
-        """Have the SDK told of what has been counted and measured since it was last."""
-        self._tallies.pass_on()
-        for durations in self._batched:
-            durations.pass_on()
+        """Have the SDK told of what has been counted and measured since it was last.
+
+        One that fails keeps no other from it.
+        """
+        with ExitStack() as each:
+            for durations in self._batched:
+                each.callback(durations.pass_on)
+            each.callback(self._tallies.pass_on)
 
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
         context = _context(call.scope)

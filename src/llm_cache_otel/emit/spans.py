@@ -144,16 +144,16 @@ class Spans:
                 assert opening.request is not None
                 return " ".join(filter(None, (opening.request.operation, opening.request.model)))
 
-    def finish_call(self, call: CallFacts, verdict: Verdict | None) -> None:
+    def finish_call(self, call: CallFacts, verdict: Verdict | None, guard: Guard) -> None:
         if call.lookup is not None:
-            self._finish_lookup(call.lookup, call)
+            self._finish_lookup(call.lookup, call, guard)
         unknown = (None,) * len(call.attempts)
         bills = (verdict.bills if verdict else ()) or unknown
         prompts = (verdict.prompts if verdict else ()) or unknown
         for attempt, bill, prompt in zip(call.attempts, bills, prompts, strict=True):
             self._finish_attempt(attempt, bill, prompt)
         if call.store is not None:
-            self._finish_store(call.store, call)
+            self._finish_store(call.store, call, guard)
         span = _recording(call.scope)
         if span is not None:
             attributes = of_call(call, verdict)
@@ -161,10 +161,10 @@ class Spans:
                 attributes = prompt_attributes(prompts[-1]) | attributes
             _finish(span, call.interval, call.error_type, attributes)
 
-    def _finish_lookup(self, lookup: LookupFacts, call: CallFacts) -> None:
+    def _finish_lookup(self, lookup: LookupFacts, call: CallFacts, guard: Guard) -> None:
         if is_told_by_its_call(lookup):
             return
-        span = self._span_of(SpanRole.LOOKUP, lookup, call)
+        span = self._span_of(SpanRole.LOOKUP, lookup, call, guard)
         if span is not None:
             attributes: MaybeAttributes = {
                 names.BACKEND: call.backend,
@@ -174,19 +174,21 @@ class Spans:
             }
             _finish(span, lookup.interval, lookup.error_type, attributes)
 
-    def _finish_store(self, store: StoreFacts, call: CallFacts) -> None:
-        span = self._span_of(SpanRole.STORE, store, call)
+    def _finish_store(self, store: StoreFacts, call: CallFacts, guard: Guard) -> None:
+        span = self._span_of(SpanRole.STORE, store, call, guard)
         if span is not None:
             attributes = {} if store.set is None else of_backend(store.set)
             _finish(span, store.interval, store.error_type, attributes)
 
     def _span_of(
-        self, role: SpanRole, part: LookupFacts | StoreFacts, call: CallFacts
+        self, role: SpanRole, part: LookupFacts | StoreFacts, call: CallFacts, guard: Guard
     ) -> Span | None:
         """What was done in memory has none yet: nothing else could have begun within it."""
         if part.scope is not None or not isinstance(call.scope, SpanScope):
             return _recording(part.scope)
-        span = self._start(Opening(role, part.interval.start_ns), call.scope.context)
+        opening = Opening(role, part.interval.start_ns)
+        # A sampler or processor that fails with it does not cost the call its own.
+        span = self._span(opening, call.scope.context, guard).started
         return span if span.is_recording() else None
 
     def finish_backend(self, backend: BackendFacts) -> None:

@@ -152,7 +152,7 @@ class KeyFacts:
     """
 
     interval: Interval
-    key: str | None
+    key: str | None = field(repr=False)
     unserializable_part: str | None = None
 
 

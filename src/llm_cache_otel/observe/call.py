@@ -84,7 +84,7 @@ class Call:
     miss: Miss | None = None
     cache = CacheGiven.NOTHING
     backend: str | None = None
-    is_in_memory = asks_nobody = False
+    is_auto = is_in_memory = asks_nobody = False
     ttl: int | None = None
     namespace_shared: bool | None = None
     response_model: str | None = None
@@ -125,8 +125,10 @@ class Call:
         observed = store_methods.get(cache)
         if self.name is None and observed is not None:
             self.name = observed.name
+        # A class of the user's own that gets or sets in another way may ask anybody within it.
+        self.is_auto, self.is_in_memory = traits.is_auto, traits.is_plain_auto
         self.asks_nobody = traits.is_plain_auto and observed is None
-        self.backend, self.is_in_memory = traits.backend, traits.is_auto
+        self.backend = traits.backend
         ttl = kwargs.get("cache_ttl")
         self.ttl = ttl if isinstance(ttl, int) else None
         self.namespace_shared = (
@@ -219,8 +221,9 @@ class Call:
             unserializable_part=part,
         )
         self._key_arguments = arguments
-        if self.provider is None or self.mode is None or self.model is None:
-            request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
+        request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
+        # What the user has put around Instructor's function may ask another model than was asked for.
+        if self.provider is None or self.mode is None or sdk.requested_model(request) != self.model:
             self.learn(arguments.get("provider"), arguments.get("mode"), request)
         self.prepared(arguments.get("response_model"))
 
@@ -229,8 +232,8 @@ class Call:
         if self.history is not None:
             return  # a signal's handler's, whose call could not be told from this one
         cache = self._kwargs["cache"]
-        place = None if self.is_in_memory else adapter.place_of(cache)
-        self.cache_id = ("memory", id(cache)) if self.is_in_memory else place
+        place = None if self.is_auto else adapter.place_of(cache)
+        self.cache_id = ("memory", id(cache)) if self.is_auto else place
         self.history = self.reporter.history_of(cache, place, lambda: adapter.honours_ttl(cache))
         if is_hit:
             self.history.hit(key, got)
