@@ -27,6 +27,7 @@ from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.function_call import FunctionCall, FunctionTarget, function_target
 from llm_cache_otel.observe.step import Listener, Observing
 
+_LONGEST_HELD = 1_000
 _MOST_MISSED = 64
 
 
@@ -79,7 +80,8 @@ class StoreFunctionCall(FunctionCall):
         self.backend = got.backend
         self.key = KeyFacts(
             Interval(self.entered_ns, max(self.entered_ns, got.asked_ns or 0)),
-            key,
+            # It is held until it is said, and may be as long as a prompt.
+            key if len(key) <= _LONGEST_HELD else self.reporter.digest(key),
         )
         if got.error_type is not None:
             return
