@@ -38,8 +38,18 @@ from llm_cache_otel.later import Later, later
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 
 
+opened: list[Any] = []
+
+
+def opened_client(provider: SimulatedProvider) -> Any:
+    """One that is closed when the test is over."""
+    client = make_client(provider, cache=AutoCache())
+    opened.append(client)
+    return client
+
+
 @pytest.fixture(autouse=True)
-def only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def only_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The thread lets minutes pass before it says anything by itself."""
     later.wait(10)
     monkeypatch.setattr(later_module, "_PAUSE", 600)
@@ -48,6 +58,9 @@ def only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = time.monotonic() + 30
     while later._is_rung and time.monotonic() < patience:
         time.sleep(0.01)
+    yield
+    while opened:
+        opened.pop().client.close()
 
 
 @pytest.fixture
@@ -71,7 +84,7 @@ class Exported:
 
     def client(self, provider: SimulatedProvider) -> Any:
         return instrument(
-            make_client(provider, cache=AutoCache()),
+            opened_client(provider),
             tracer_provider=self.tracers,
             meter_provider=self.meters,
         )
@@ -84,7 +97,7 @@ class Exported:
 def test_a_call_says_nothing_until_somebody_wants_to_know(
     provider: SimulatedProvider, recording: Recording
 ) -> None:
-    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+    client = instrument(opened_client(provider), **recording.providers)
     client.create(**REQUEST)
     client.create(**REQUEST)
     assert recording.exporter.get_finished_spans() == ()
