@@ -32,6 +32,7 @@ class ThreadedServer:
             lifespan="off",
             ws="none",
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=60,  # httpx' clients let go after 5: a server that does so first fails a call
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
