@@ -47,11 +47,13 @@ class Programs:
         return {name: given[name] for name in given if not name.endswith("_CA_BUNDLE")}
 
     def run(self, program: str, endpoint: str, service: str, **more: object) -> tuple[str, str]:
-        """What it wrote to stdout and stderr, once it has ended well."""
+        """What it wrote to stdout and stderr, which are files while it runs, once it has ended well."""
         self._count += 1
         directory = self._directory / f"program-{self._count}"
         directory.mkdir()
-        return self._theatre.run(program, self.variables(endpoint, service, **more), directory)
+        return self._theatre.run(
+            program, self.variables(endpoint, service, **more), directory, timeout=600
+        )
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from support.boards import BOARDS, Query, filled_in, queries
-from support.programs import output_of, start
 
 from e2e import shortened
 from e2e.conftest import Programs
+from e2e.running import running
 from e2e.stack import Collector, Prometheus
 from e2e.stack.whole import QUICK
 from e2e.waiting import eventually
@@ -75,22 +75,17 @@ def test_every_panel_has_data(
     own_provider: SimulatedProvider,
     collector: Collector,
     prometheus: Prometheus,
-    tmp_path: Path,
 ) -> None:
-    end = tmp_path / "end"
-    program = f"from e2e.busy import be_busy; be_busy({str(end)!r})"
     providers = {"ANTHROPIC_BASE_URL": own_provider.url, "ANTHROPIC_API_KEY": "k"}
     where = {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test", **providers}
+    with running(programs, "busy.be_busy", collector.grpc_endpoint, "busy", **where) as busy:
 
-    def unanswered() -> None:
-        assert [str(query) for query in queries() if not is_answered(prometheus, query)] == []
+        def unanswered() -> None:
+            busy.check()
+            assert [str(query) for query in queries() if not is_answered(prometheus, query)] == []
 
-    busy = start(program, programs.variables(collector.grpc_endpoint, "busy", **where))
-    try:
         eventually(unanswered, timeout=450)
-    finally:
-        end.touch()
-    output_of(busy)
+        busy.end()
     assert values_of(prometheus, "service") == ["busy"]
     assert values_of(prometheus, "environment") == ["test"]
     assert {"cached", "prompts"} <= set(values_of(prometheus, "name"))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from support.caller import read_tally
 
 from e2e.conftest import Programs
+from e2e.running import Running, running
 from e2e.stack import Jaeger, Stack
 from e2e.waiting import eventually
 
@@ -25,53 +24,14 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
-class Running:
-    """A program that makes calls, beside the test, until it is told to end."""
-
-    def __init__(self, programs: Programs, endpoint: str, service: str, tmp_path: Path) -> None:
-        self._programs = programs
-        self._file = tmp_path / f"{service}.end"
-        self._output: list[tuple[str, str]] = []
-        program = f"from e2e.workers import ask_until; ask_until({str(self._file)!r})"
-
-        def run() -> None:
-            self._output.append(programs.run(program, endpoint, service))
-
-        self._thread = threading.Thread(target=run)
-        self._thread.start()
-
-    @property
-    def calls(self) -> int:
-        file = self._programs.tally
-        return sum(read_tally(file).values()) if file.exists() else 0
-
-    def goes_on(self, calls: int = 20) -> None:
-        """Until it has made some more calls."""
-        until = self.calls + calls
-
-        def has_made_them() -> None:
-            assert self.calls >= until
-
-        eventually(has_made_them)
-
-    def end(self) -> tuple[int, float]:
-        """How many calls it has made, and how long the slowest took."""
-        self._file.touch()
-        self._thread.join()
-        ((out, _errors),) = self._output
-        number, slowest = out.split()
-        return int(number), float(slowest)
+def asking(programs: Programs, stack: Stack, service: str) -> AbstractContextManager[Running]:
+    return running(programs, "workers.ask_until", stack.collector.grpc_endpoint, service)
 
 
-@contextmanager
-def running(programs: Programs, stack: Stack, service: str, tmp_path: Path) -> Iterator[Running]:
-    program = Running(programs, stack.collector.grpc_endpoint, service, tmp_path)
-    try:
-        program.goes_on()
-        yield program
-    finally:
-        program._file.touch()
-        program._thread.join()
+def said_by(program: Running) -> tuple[int, float]:
+    """How many calls it has made, and how many seconds the slowest took."""
+    calls, slowest = program.end().split()
+    return int(calls), float(slowest)
 
 
 def counted(stack: Stack, service: str) -> float:
@@ -98,17 +58,15 @@ def has_traces(jaeger: Jaeger, service: str, calls: int) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_the_collector_is_killed_and_comes_back(
-    own_stack: Stack, programs: Programs, tmp_path: Path
-) -> None:
+def test_the_collector_is_killed_and_comes_back(own_stack: Stack, programs: Programs) -> None:
     """All that was traced meanwhile arrives, and nothing is counted twice."""
-    with running(programs, own_stack, "killed", tmp_path) as program:
+    with asking(programs, own_stack, "killed") as program:
         program.goes_on()
         own_stack.collector.kill()
         program.goes_on()
         own_stack.collector.start()
         program.goes_on()
-        calls, slowest = program.end()
+        calls, slowest = said_by(program)
     assert slowest < 5  # the interpreter's first call takes longest
     eventually(lambda: has_traces(own_stack.jaeger, "killed", calls))
     time.sleep(2)
@@ -126,15 +84,13 @@ def test_nothing_is_lost_where_nothing_was_on_its_way(own_stack: Stack, programs
         own_stack.collector.start()
 
 
-def test_prometheus_is_away_for_a_while(
-    own_stack: Stack, programs: Programs, tmp_path: Path
-) -> None:
-    with running(programs, own_stack, "unread", tmp_path) as program:
+def test_prometheus_is_away_for_a_while(own_stack: Stack, programs: Programs) -> None:
+    with asking(programs, own_stack, "unread") as program:
         program.goes_on()
         own_stack.prometheus.stop()
         program.goes_on(60)
         own_stack.prometheus.start()
-        calls, _ = program.end()
+        calls, _ = said_by(program)
     eventually(lambda: has_counted(own_stack, "unread", calls))
 
 

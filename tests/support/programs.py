@@ -45,7 +45,7 @@ def environment(
 
 
 def start(program: str, variables: dict[str, str], *arguments: object) -> subprocess.Popen[str]:
-    """Start Python code."""
+    """Start Python code. It waits where it has written more than a pipe holds (64 KiB) before `ended`."""
     return _start("-c", textwrap.dedent(program), *map(str, arguments), variables=variables)
 
 
