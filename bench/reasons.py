@@ -89,6 +89,7 @@ def _measure(sdk: openai.OpenAI, length: int) -> tuple[float, float]:
                 lambda: keyed_request(key, asked),
                 capacity=None,
             )
+            history.settle()
             prompt = sent_prompt("space", asked)
             assert prompt is not None
             sent.compare_and_add(prompt, moment, None, is_marked=False)  # noqa: B023

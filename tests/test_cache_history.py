@@ -16,9 +16,18 @@ import pytest
 import redis
 from instructor.cache import AutoCache, BaseCache, DiskCache
 
-from llm_cache_otel.facts import Interval, KeyedRequest, KeyPart, Miss, MissReason, Section
-from llm_cache_otel.interpret import earlier_requests, miss_reason
-from llm_cache_otel.interpret.miss_reason import CacheHistory, Histories
+from llm_cache_otel.facts import (
+    Diagnosis,
+    Interval,
+    KeyedRequest,
+    KeyPart,
+    Miss,
+    MissReason,
+    Section,
+)
+from llm_cache_otel.interpret import earlier_requests, histories, miss_reason
+from llm_cache_otel.interpret.histories import Histories
+from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.observe import adapter
 
 SECOND = 1_000_000_000
@@ -66,6 +75,12 @@ class Cache:
         return "evicted" if len(self.entries) >= self.room else "lost"
 
 
+def why(history: CacheHistory, key: str, got: Interval, *asked: Any, **more: Any) -> Miss | None:
+    found = history.missed(key, got, *asked, **more)
+    history.settle()
+    return found.miss
+
+
 @pytest.mark.parametrize("honours_ttl", [True, False])
 @pytest.mark.parametrize("room", [8, 1_000])
 def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> None:
@@ -77,7 +92,7 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
     asking: dict[str, int] = {}
     under_way: list[str] = []
     asked: set[str] = set()
-    seen: set[MissReason] = set()
+    missed: list[tuple[Diagnosis, set[str]]] = []
     for _ in range(20_000):
         now += rng.randrange(1, SECOND // 20)
         what = rng.random()
@@ -88,17 +103,18 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
                 history.hit(key, got)
                 continue
             is_full = len(cache.entries) >= room
-            miss = history.missed(
+            found = history.missed(
                 key, got, partial(request, key), capacity=room if is_full else None
             )
-            assert miss is not None
-            seen.add(miss.reason)
             if key not in asked:
-                assert miss.reason in (MissReason.NEW_PROMPT, MissReason.NEAR_DUPLICATE_PROMPT)
+                expected = {"new_prompt", "near_duplicate_prompt"}
             elif key in cache.gone:
-                assert miss.reason == cache.why_gone(key, now)
+                expected = {cache.why_gone(key, now)}
             else:
-                assert miss.reason == ("in_flight" if asking.get(key) else "not_stored")
+                expected = {"in_flight" if asking.get(key) else "not_stored"}
+            missed.append((found, expected))
+            if rng.random() < 0.1:  # whenever it is asked for
+                history.settle()
             asked.add(key)
             asking[key] = asking.get(key, 0) + 1
             under_way.append(key)
@@ -112,6 +128,12 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
             asking[key] -= 1
         elif cache.entries:
             cache.lose(rng.choice(list(cache.entries)))
+    history.settle()
+    seen: set[MissReason] = set()
+    for found, expected in missed:
+        assert found.miss is not None
+        assert found.miss.reason in expected
+        seen.add(found.miss.reason)
     assert {"in_flight", "not_stored"} <= seen
     assert (MissReason.EXPIRED in seen) == honours_ttl
     assert (MissReason.EVICTED in seen) == (room == 8)
@@ -119,12 +141,12 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
 
 def test_a_store_that_ends_after_a_lookup_began_explains_nothing_yet() -> None:
     history = CacheHistory(honours_ttl=None)
-    history.missed("key", Interval(0, 1), request, capacity=None)
+    why(history, "key", Interval(0, 1), request, capacity=None)
     history.stored("key", Interval(10, 20), None)
     history.ended("key")
-    while_stored = history.missed("key", Interval(15, 16), request, capacity=None)
+    while_stored = why(history, "key", Interval(15, 16), request, capacity=None)
     assert while_stored == Miss(MissReason.IN_FLIGHT)
-    after = history.missed("key", Interval(21, 22), request, capacity=None)
+    after = why(history, "key", Interval(21, 22), request, capacity=None)
     assert after == Miss(MissReason.LOST)
 
 
@@ -132,16 +154,16 @@ def test_what_is_told_late_is_not_news() -> None:
     """A thread that was held up tells of a hit, or a store, after another has found the entry gone."""
     history = CacheHistory(honours_ttl=None)
     history.stored("key", Interval(0, 1), None)
-    gone = history.missed("key", Interval(10, 11), request, capacity=3)
+    gone = why(history, "key", Interval(10, 11), request, capacity=3)
     assert gone is not None
     assert gone.reason is MissReason.EVICTED
     history.ended("key")
     history.hit("key", Interval(5, 6))
     not_stored = Miss(MissReason.NOT_STORED)
-    assert history.missed("key", Interval(12, 13), request, capacity=3) == not_stored
+    assert why(history, "key", Interval(12, 13), request, capacity=3) == not_stored
     history.ended("key")
     history.stored("key", Interval(7, 8), None)
-    assert history.missed("key", Interval(14, 15), request, capacity=3) == not_stored
+    assert why(history, "key", Interval(14, 15), request, capacity=3) == not_stored
 
 
 def test_an_entry_that_outlives_its_ttl_shows_that_it_is_not_heeded() -> None:
@@ -152,14 +174,14 @@ def test_an_entry_that_outlives_its_ttl_shows_that_it_is_not_heeded() -> None:
     history.hit("key", Interval(3 * SECOND, 3 * SECOND + 1))
     assert history.honours_ttl is False
     history.stored("other", Interval(0, 4 * SECOND), 1.0)
-    miss = history.missed("other", Interval(9 * SECOND, 9 * SECOND), request, capacity=None)
+    miss = why(history, "other", Interval(9 * SECOND, 9 * SECOND), request, capacity=None)
     assert miss == Miss(MissReason.LOST)
 
 
 def test_a_request_that_cannot_be_read() -> None:
     history = CacheHistory(honours_ttl=None)
-    assert history.missed("key", Interval(0, 1), lambda: None, capacity=None) is None
-    again = history.missed("key", Interval(2, 3), lambda: None, capacity=None)
+    assert why(history, "key", Interval(0, 1), lambda: None, capacity=None) is None
+    again = why(history, "key", Interval(2, 3), lambda: None, capacity=None)
     assert again == Miss(MissReason.IN_FLIGHT)
 
 
@@ -167,8 +189,8 @@ def test_how_much_room_would_have_held_what_was_evicted() -> None:
     history = CacheHistory(honours_ttl=False)
     for number, key in enumerate(("a", "b", "c", "b", "d")):
         history.stored(key, Interval(number, number), None)
-    history.missed("never stored", Interval(6, 6), request, capacity=3)
-    evicted = history.missed("a", Interval(7, 7), request, capacity=3)
+    why(history, "never stored", Interval(6, 6), request, capacity=3)
+    evicted = why(history, "a", Interval(7, 7), request, capacity=3)
     assert evicted == Miss(MissReason.EVICTED, evictions=1, capacity=3, room_needed=4)
 
 
@@ -180,13 +202,14 @@ def test_what_is_kept_is_bounded_in_entries(monkeypatch: pytest.MonkeyPatch) -> 
     history = CacheHistory(honours_ttl=False)
     for number in range(100):
         text = f"{number} is what is asked of {number * 7}"
-        history.missed(
-            str(number), Interval(number, number), lambda t=text: request(t), capacity=None
+        why(
+            history, str(number), Interval(number, number), lambda t=text: request(t), capacity=None
         )
+    history.settle()
     requests = history._requests
     assert len(history._keys) == len(requests._requests) == 10
     assert set(map(id, requests._places.values())) == set(map(id, requests._requests))
-    forgotten = history.missed("0", Interval(200, 200), lambda: request("x"), capacity=None)
+    forgotten = why(history, "0", Interval(200, 200), lambda: request("x"), capacity=None)
     assert forgotten == Miss(MissReason.NEW_PROMPT), "what is forgotten is not known any more"
 
 
@@ -195,9 +218,10 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     history = CacheHistory(honours_ttl=False)
     for number in range(50):
         text = "".join(f"Sentence {number}, {each}. " for each in range(500))
-        history.missed(
-            str(number), Interval(number, number), lambda t=text: request(t), capacity=None
+        why(
+            history, str(number), Interval(number, number), lambda t=text: request(t), capacity=None
         )
+    history.settle()
     requests = history._requests
     assert 0 < len(requests._requests) < 15
     assert requests._bytes <= 50_000
@@ -206,12 +230,12 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_request_too_large_to_keep_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earlier_requests, "_MOST_BYTES", 50_000)
     history = CacheHistory(honours_ttl=False)
-    history.missed("small", Interval(0, 0), request, capacity=None)
+    why(history, "small", Interval(0, 0), request, capacity=None)
     lines = tuple(Section("messages", f"Line {line}.", "user", line) for line in range(200))
     large = KeyedRequest(lines, dict.fromkeys(KeyPart, ""), {})
-    history.missed("large", Interval(1, 1), lambda: large, capacity=None)
-    changed = history.missed(
-        "changed", Interval(2, 2), lambda: request(model="another"), capacity=None
+    why(history, "large", Interval(1, 1), lambda: large, capacity=None)
+    changed = why(
+        history, "changed", Interval(2, 2), lambda: request(model="another"), capacity=None
     )
     assert changed is not None
     assert changed.reason is MissReason.MODEL_CHANGED
@@ -221,34 +245,60 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     class Cache:
         pass
 
-    histories = Histories()
+    made = Histories()
     one, other = Cache(), Cache()
-    assert histories.of(one, None, lambda: None) is histories.of(one, None, lambda: None)
-    assert histories.of(one, None, lambda: None) is not histories.of(other, None, lambda: None)
-    assert histories.of(one, "there", lambda: None) is histories.of(other, "there", lambda: None)
+    assert made.of(one, None, lambda: None) is made.of(one, None, lambda: None)
+    assert made.of(one, None, lambda: None) is not made.of(other, None, lambda: None)
+    assert made.of(one, "there", lambda: None) is made.of(other, "there", lambda: None)
     del one
     gc.collect()
     successors = [Cache() for _ in range(1_000)]
     for cache in successors:
-        histories.of(cache, None, lambda: None)
-    assert histories.of(other, None, lambda: None)._share() == 4 / 1_002
+        made.of(cache, None, lambda: None)
+    assert made.of(other, None, lambda: None)._share() == 4 / 1_002
     for number in range(100):
-        histories.of(other, number, lambda: None)
-    assert len(histories._places) == 64
+        made.of(other, number, lambda: None)
+    assert len(made._places) == 64
     del successors, cache
     gc.collect()
-    assert len(histories._made) == 1, "a history goes with its cache"
+    assert len(made._made) == 1, "a history goes with its cache"
+
+
+def test_what_waits_to_be_settled_is_bounded() -> None:
+    history = CacheHistory(honours_ttl=False)
+    for number in range(10_000):
+        history.hit(str(number), Interval(number, number))
+    assert len(history._noted) < 4_096
+    history.settle()
+    waited = 0
+    for number in range(40):
+        history.missed(str(number), Interval(0, 0), lambda: request("x" * 100_000), capacity=None)
+        waited = max(waited, len(history._noted))
+    assert waited < 11, "a million characters of prompts"
+
+
+def test_what_fails_to_be_settled_keeps_nothing_else_from_it() -> None:
+    history = CacheHistory(honours_ttl=False)
+    odd: Any = None
+    first = history.missed("key", odd, request, capacity=None)
+    second = history.missed("other", Interval(0, 1), request, capacity=None)
+    third = history.missed("other", Interval(2, 3), request, capacity=None)
+    with pytest.raises(AttributeError):
+        history.settle()
+    assert first.miss == second.miss == Miss(MissReason.NEW_PROMPT)
+    assert third.miss == Miss(MissReason.IN_FLIGHT)
+    history.settle()
 
 
 def test_a_cache_is_another_than_one_that_was_at_its_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(miss_reason, "id", lambda cache: 7, raising=False)
-    histories = Histories()
+    monkeypatch.setattr(histories, "id", lambda cache: 7, raising=False)
+    known_ones = Histories()
     one, other = AutoCache(), AutoCache()
-    known = histories.of(one, None, lambda: None)
-    assert histories.of(one, None, lambda: None) is known
-    assert histories.of(other, None, lambda: None) is not known
+    known = known_ones.of(one, None, lambda: None)
+    assert known_ones.of(one, None, lambda: None) is known
+    assert known_ones.of(other, None, lambda: None) is not known
 
 
 class Reading(BaseCache):

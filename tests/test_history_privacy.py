@@ -26,7 +26,8 @@ from llm_cache_otel.emit import log
 from llm_cache_otel.facts import Interval, KeyedRequest, KeyPart, Section, SentPrompt
 from llm_cache_otel.interpret import fingerprint
 from llm_cache_otel.interpret.fingerprint import digest
-from llm_cache_otel.interpret.miss_reason import CacheHistory, Histories
+from llm_cache_otel.interpret.histories import Histories
+from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.sent_prompts import SentPrompts, sent_prompts
 
 REQUESTS = 10_000
@@ -155,6 +156,7 @@ def test_memory_stays_flat() -> None:
     for number in range(100_000):
         ask(number)
         if number in (49_999, 99_999):
+            history.settle()
             kept = _kept(history, prompts, dict(fingerprint._known))
             sizes.append(sum(map(sys.getsizeof, kept)))
     half, whole = sizes
@@ -167,7 +169,7 @@ def test_a_forked_child_knows_nothing_of_what_its_parent_has_seen() -> None:
     program = """
 import os, sys
 from llm_cache_otel.facts import Interval, Section, SentPrompt
-from llm_cache_otel.interpret.miss_reason import histories
+from llm_cache_otel.interpret.histories import histories
 from llm_cache_otel.interpret.sent_prompts import sent_prompts
 
 class Cache: ...
@@ -177,7 +179,9 @@ prompt = SentPrompt("space", (Section("messages", "Who is Ada?" * 100, "user", 0
 
 def look(now):
     history = histories.of(cache, None, lambda: None)
-    miss = history.missed("key", Interval(now, now), lambda: None, capacity=None)
+    found = history.missed("key", Interval(now, now), lambda: None, capacity=None)
+    history.settle()
+    miss = found.miss
     sent = sent_prompts.compare_and_add(prompt, Interval(now, now), None, is_marked=False)
     return f"{miss and miss.reason.value} {sent.shared}"
 

@@ -161,6 +161,7 @@ ELSEWHERE = (
     *("reporter.Reporter.function_hits", "reporter.Reporter._say_hits"),
     # test_reason_safety.py
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
+    "interpret.histories.",
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
     *("observe.adapter._place", "observe.adapter.full_at"),

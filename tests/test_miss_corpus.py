@@ -24,7 +24,7 @@ from support.corpus import Asked, Oracle, requests
 from support.miss_clients import Clients
 
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
-from llm_cache_otel.interpret import miss_reason
+from llm_cache_otel.interpret import histories
 
 EXPLAINS_NOTHING = ("new_prompt",)
 
@@ -36,7 +36,7 @@ def test_every_reason_is_right(
     provider: SimulatedProvider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(miss_reason, "_ALL_TOGETHER", 1_000)  # caches of earlier tests may live on
+    monkeypatch.setattr(histories, "_ALL_TOGETHER", 1_000)  # caches of earlier tests may live on
     rng = random.Random(seed)
     cache = AutoCache(maxsize=room)
     clients, oracle = Clients(provider.openai_url, cache), Oracle(room)
@@ -64,7 +64,7 @@ def test_threads_that_share_a_cache_and_ask_for_different_things(
     provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each thread's reasons are those that it would have had alone: nothing is near what others ask."""
-    monkeypatch.setattr(miss_reason, "_ALL_TOGETHER", 1_000)
+    monkeypatch.setattr(histories, "_ALL_TOGETHER", 1_000)
     cache = AutoCache(maxsize=10_000)
     wrong: list[tuple[Any, ...]] = []
 

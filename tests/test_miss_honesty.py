@@ -39,7 +39,7 @@ from llm_cache_otel.facts import (
     Usage,
 )
 from llm_cache_otel.interpret import sent_prompts
-from llm_cache_otel.interpret.miss_reason import histories
+from llm_cache_otel.interpret.histories import histories
 from llm_cache_otel.interpret.prompt_cache import PromptCaches
 from llm_cache_otel.interpret.prompt_rules import PromptRules
 from llm_cache_otel.interpret.sent_prompts import SentPrompts

@@ -28,6 +28,7 @@ from llm_cache_otel.later import later
 
 WATCHED = (
     *("interpret.fingerprint.", "interpret.miss_reason.", "interpret.earlier_requests."),
+    "interpret.histories.",
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
     *("observe.adapter._place", "observe.adapter.full_at"),
@@ -37,7 +38,7 @@ WATCHED = (
 WHEN_MADE = (
     *("interpret.prompt_rules._claude", "interpret.prompt_rules.PromptRules.__init__"),
     *("interpret.prompt_cache.PromptCaches.__init__", "interpret.patterns.Patterns.__init__"),
-    *("interpret.sent_prompts.SentPrompts.__init__", "interpret.miss_reason.Histories.__init__"),
+    *("interpret.sent_prompts.SentPrompts.__init__", "interpret.histories.Histories.__init__"),
 )
 """What runs when this is imported, or a client instrumented."""
 
@@ -52,7 +53,8 @@ ONLY_BEFORE = ("observe.keyed_request.as_asked", "observe.keyed_request._copied"
 """What runs where the caller's own messages are changed."""
 
 OF_FUNCTIONS = (
-    *("interpret.miss_reason.CacheHistory.used", "interpret.miss_reason.CacheHistory.cleared"),
+    *(f"interpret.miss_reason.CacheHistory.{what}" for what in ("used", "cleared")),
+    *(f"interpret.miss_reason.CacheHistory._take_{what}" for what in ("used", "cleared")),
     *("interpret.patterns.Patterns._of_function", "interpret.patterns._no_"),
 )
 """See test_function_safety.py."""

@@ -35,7 +35,8 @@ from llm_cache_otel.guard import Guard
 from llm_cache_otel.interpret.advice import advice_for, stale_model
 from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.function_hits import spared_by
-from llm_cache_otel.interpret.miss_reason import CacheHistory, histories
+from llm_cache_otel.interpret.histories import histories
+from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.patterns import Patterns
 from llm_cache_otel.interpret.price_table import import_beforehand
@@ -201,6 +202,9 @@ class Reporter:
         if call.function is not None:
             with self.guard("origin"):
                 call = self._bills.with_origin(call)
+        if call.history is not None:
+            with self.guard("history"):
+                call.history.settle()
         with self.guard("interpret"):
             verdict = self._verdict(call)
         with self.guard("spans"):

@@ -26,7 +26,15 @@ from llm_cache_otel.facts.call import (
     StoreFacts,
     Verdict,
 )
-from llm_cache_otel.facts.miss import Divergence, KeyedRequest, KeyPart, Miss, Section
+from llm_cache_otel.facts.miss import (
+    Diagnosis,
+    Divergence,
+    History,
+    KeyedRequest,
+    KeyPart,
+    Miss,
+    Section,
+)
 from llm_cache_otel.facts.origin import Charge, FunctionHits, Origin, OriginHits, StaleModel
 from llm_cache_otel.facts.prompt import PromptFinding, SentPrompt
 from llm_cache_otel.facts.reasons import (
@@ -52,9 +60,11 @@ __all__ = [
     "CallFacts",
     "Charge",
     "Cost",
+    "Diagnosis",
     "Divergence",
     "ErrorReason",
     "FunctionHits",
+    "History",
     "InferenceRequest",
     "InferenceResponse",
     "Inside",

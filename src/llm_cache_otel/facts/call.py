@@ -8,7 +8,7 @@ from enum import Enum, StrEnum
 from typing import Protocol
 
 from llm_cache_otel.facts.fact import fact
-from llm_cache_otel.facts.miss import Miss
+from llm_cache_otel.facts.miss import Diagnosis, History, Miss
 from llm_cache_otel.facts.origin import Origin
 from llm_cache_otel.facts.prompt import PromptFinding, SentPrompt
 from llm_cache_otel.facts.reasons import Outcome, Reason, Unpriced
@@ -224,8 +224,7 @@ class CallFacts:
     """One call of `create`, from its start to its last chunk; or of a `function` that is observed itself.
 
     `cache_id` tells the cache from others of this process, where it is not one of many that come and go.
-    `miss` is what had been found out of a miss when it was noticed, before anybody else could ask the same;
-    `honours_ttl` whether the cache heeds a `ttl`, `None` if that can't be told. `unseen` is what could not
+    `history` is the cache's, which has it make up the `diagnosis` of a miss. `unseen` is what could not
     have been seen of it: then its absence says nothing. `origin` is what the answer of a function took, of a
     hit the one that it repeats; `entry` tells the entry that it found or stored from others under its key.
     """
@@ -242,11 +241,11 @@ class CallFacts:
     backend: str | None = None
     cache_id: Hashable | None = None
     ttl: float | None = None
-    honours_ttl: bool | None = None
+    history: History | None = field(default=None, repr=False)
     namespace_shared: bool | None = None
     key: KeyFacts | None = None
     lookup: LookupFacts | None = None
-    miss: Miss | None = None
+    diagnosis: Diagnosis | None = None
     attempts: tuple[AttemptFacts, ...] = ()
     store: StoreFacts | None = None
     error_type: str | None = None
@@ -255,6 +254,11 @@ class CallFacts:
     origin: Origin | None = None
     entry: Hashable = None
     scope: Scope | None = None
+
+    @property
+    def miss(self) -> Miss | None:
+        """Why it missed, as far as that has been found out."""
+        return None if self.diagnosis is None else self.diagnosis.miss
 
 
 @fact

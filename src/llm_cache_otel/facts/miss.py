@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.reasons import MissReason
@@ -41,7 +42,7 @@ class Section:
 
 @fact
 class KeyedRequest:
-    """A request by the parts of its key. Readable: it is made into digests at once, and not kept.
+    """A request by the parts of its key. Readable: it is made into digests before long, and not kept.
 
     `parts` are JSON, `None` for what this Instructor's keys do not have; `parameters` is JSON by name, that
     of a header `extra_headers.x-user`.
@@ -83,3 +84,23 @@ class Miss:
     evictions: int = 0
     capacity: int | None = None
     room_needed: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Diagnosis:
+    """Of one lookup that found nothing, why: to be found out off its path. `None` where nothing tells."""
+
+    miss: Miss | None = None
+
+
+class History(Protocol):
+    """What a cache was asked for and given, as far as it is known by now."""
+
+    @property
+    def honours_ttl(self) -> bool | None:
+        """Whether it heeds a `ttl`; `None` if that can't be told."""
+        ...
+
+    def settle(self) -> None:
+        """Make up every `Diagnosis` that was asked for so far."""
+        ...

@@ -13,11 +13,11 @@ from llm_cache_otel.facts import (
     AttemptFacts,
     CacheGiven,
     CallFacts,
+    Diagnosis,
     Interval,
     KeyedRequest,
     KeyFacts,
     LookupFacts,
-    Miss,
     Opening,
     SpanRole,
     StoreFacts,
@@ -81,7 +81,7 @@ class Call:
     store: StoreFacts | None = None
     history: CacheHistory | None = None
     cache_id: Hashable | None = None
-    miss: Miss | None = None
+    diagnosis: Diagnosis | None = None
     cache = CacheGiven.NOTHING
     backend: str | None = None
     is_auto = is_in_memory = asks_nobody = False
@@ -239,7 +239,7 @@ class Call:
             self.history.hit(key, got)
         elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):
             self._missed = key
-            self.miss = self.history.missed(
+            self.diagnosis = self.history.missed(
                 key, got, self._keyed_request, capacity=adapter.full_at(cache)
             )
         self._kwargs = self._key_arguments = {}  # nothing of the host's is held on to
@@ -281,11 +281,11 @@ class Call:
                 backend=self.backend,
                 cache_id=self.cache_id,
                 ttl=self.ttl,
-                honours_ttl=None if self.history is None else self.history.honours_ttl,
+                history=self.history,
                 namespace_shared=self.namespace_shared,
                 key=self.key,
                 lookup=self.lookup,
-                miss=self.miss,
+                diagnosis=self.diagnosis,
                 attempts=attempts,
                 store=self.store,
                 error_type=None if error is None else error_type(error),

@@ -10,6 +10,7 @@ from typing import Any
 from llm_cache_otel.facts import (
     AnswerKind,
     CacheGiven,
+    Diagnosis,
     Interval,
     KeyFacts,
     LookupFacts,
@@ -67,7 +68,7 @@ class EntryFunctionCall(StoreFunctionCall):
 
     def is_unreadable(self) -> None:
         """Note that what was found is no entry, and is made anew."""
-        self.miss = Miss(MissReason.ENTRY_INVALID)
+        self.diagnosis = Diagnosis(Miss(MissReason.ENTRY_INVALID))
 
     def has_no_key(self, argument: str) -> None:
         """Note that an argument can't be part of a key, so that a cache is not asked."""

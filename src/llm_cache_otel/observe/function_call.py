@@ -11,12 +11,12 @@ from llm_cache_otel.facts import (
     AnswerKind,
     CacheGiven,
     CallFacts,
+    Diagnosis,
     Inside,
     Interval,
     KeyedRequest,
     KeyFacts,
     LookupFacts,
-    Miss,
     Opening,
     Origin,
     SpanRole,
@@ -104,7 +104,7 @@ class FunctionCall:
         self.guard = self.reporter.guard
         self.spending = Spending(current_spending.get())
         self.history: CacheHistory | None = None
-        self.miss: Miss | None = None
+        self.diagnosis: Diagnosis | None = None
         self.key: KeyFacts | None = None
         self.ttl: float | None = None
         self.origin: Origin | None = None
@@ -178,10 +178,10 @@ class FunctionCall:
                 schema_digest=self.target.schema_digest,
                 backend=self.backend,
                 ttl=self.ttl,
-                honours_ttl=None if self.history is None else self.history.honours_ttl,
+                history=self.history,
                 key=self.key,
                 lookup=lookup,
-                miss=self.miss,
+                diagnosis=self.diagnosis,
                 store=self.store(),
                 error_type=None if error is None else error_type(error),
                 unseen=frozenset({Inside.ATTEMPTS}),

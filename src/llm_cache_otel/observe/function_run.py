@@ -37,7 +37,7 @@ class Run(FunctionCall):
             self.cache_key = function_key(args, kwargs, typed=cached.is_typed)
             got = Interval(began, perf_counter_ns())
             self.history = cached.history = self.reporter.history_of(cached, None, lambda: False)
-            self.miss = self.history.missed(
+            self.diagnosis = self.history.missed(
                 self.cache_key, got, self.request, capacity=cached.full_at
             )
 

@@ -9,10 +9,11 @@ from typing import Protocol
 from llm_cache_otel.facts import (
     BackendFacts,
     CallFacts,
+    Diagnosis,
     FunctionHits,
+    History,
     Interval,
     KeyedRequest,
-    Miss,
     Opening,
     Scope,
 )
@@ -22,11 +23,8 @@ CacheSize = tuple[int, int | None]
 """Entries held and entries there is room for, if that is limited."""
 
 
-class CacheHistory(Protocol):
+class CacheHistory(History, Protocol):
     """Takes what a cache is asked for and given, in the process's own time, and tells why it misses."""
-
-    @property
-    def honours_ttl(self) -> bool | None: ...
 
     def hit(self, key: str, got: Interval) -> None: ...
 
@@ -41,7 +39,7 @@ class CacheHistory(Protocol):
         request: Callable[[], KeyedRequest | None],
         *,
         capacity: int | None,
-    ) -> Miss | None: ...
+    ) -> Diagnosis: ...
 
     def stored(self, key: str, during: Interval, ttl: float | None) -> None: ...
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from itertools import chain
 from typing import Any
+
+from pydantic import BaseModel
 
 from llm_cache_otel.facts import Reported
 
@@ -41,9 +44,28 @@ def latest(earlier: Reported | None, later: Reported | None) -> Reported | None:
 
 def read(holder: Any, name: str) -> Any:
     """An item of a mapping or an attribute of anything else; `None` if there is none."""
-    if isinstance(holder, Mapping):
+    kind: Any = type(holder)
+    if holder is None:
+        return None
+    if kind is dict:
+        return holder.get(name)
+    if getattr(kind, "__getattr__", None) is _OF_PYDANTIC:
+        # Which takes its time to say that there is none, and of most names there is none.
+        found = getattr(holder, "__dict__", {}).get(name)
+        if found is not None or not (getattr(holder, _EXTRA, None) or _declares(kind, name)):
+            return found
+    elif isinstance(holder, Mapping):
         return holder.get(name)
     return getattr(holder, name, None)
+
+
+_OF_PYDANTIC = getattr(BaseModel, "__getattr__", None)
+_EXTRA = "__pydantic_extra__"
+
+
+@lru_cache(maxsize=512)
+def _declares(kind: Any, name: str) -> bool:
+    return hasattr(kind, name)
 
 
 class _Copy:
@@ -82,5 +104,5 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     if hasattr(type(value), "DESCRIPTOR"):  # a protobuf message, as xAI's SDK has
         return ((field.name, item) for field, item in value.ListFields())
     # What an SDK does not know of, newer than itself, pydantic keeps apart.
-    extra = getattr(value, "__pydantic_extra__", None)
+    extra = getattr(value, _EXTRA, None)
     return chain(getattr(value, "__dict__", {}).items(), (extra or {}).items())

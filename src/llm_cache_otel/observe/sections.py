@@ -32,7 +32,7 @@ def json_of(value: Any, *, sort_keys: bool = True) -> str:
     Raises:
         TypeError, ValueError, AttributeError or RecursionError: JSON can't hold it.
     """
-    return json.dumps(value, sort_keys=sort_keys, default=_plain)
+    return (_SORTED if sort_keys else _AS_IT_IS).encode(value)
 
 
 UNREADABLE = (TypeError, ValueError, AttributeError, RecursionError)
@@ -50,6 +50,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+# `json.dumps` would make one each time.
+_SORTED = json.JSONEncoder(sort_keys=True, default=_plain)
+_AS_IT_IS = json.JSONEncoder(default=_plain)
 
 
 def sections_of(request: Mapping[str, Any]) -> Iterator[Section]:

@@ -93,7 +93,7 @@ class StoreFunctionCall(FunctionCall):
             if got.hit:
                 self.history.hit(key, during)
             else:
-                self.miss = self.history.missed(
+                self.diagnosis = self.history.missed(
                     key, during, self.request, capacity=adapter.full_at(store)
                 )
 
@@ -122,7 +122,7 @@ class StoreFunctionCall(FunctionCall):
         return StoreFacts(stored.interval, stored, stored.error_type, stored.scope)
 
     def finish(self, error: BaseException | None) -> None:
-        if self.miss is not None or (self._got is not None and self._got.hit is False):
+        if self.diagnosis is not None or (self._got is not None and self._got.hit is False):
             with self.guard("history"):
                 if self.history is not None and self._key is not None:
                     self.history.ended(self._key)
