@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def _values(self: Any) -> tuple[Any, ...]:
-    return tuple(getattr(self, each.name) for each in fields(self))
+    return tuple([getattr(self, name) for name in self.__slots__])
 
 
 def _eq(self: Any, other: object) -> Any:

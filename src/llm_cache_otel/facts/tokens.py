@@ -42,11 +42,7 @@ class Usage:
 
     def counts(self) -> dict[str, int]:
         """What was reported, by the names above."""
-        return {
-            each.name: count
-            for each in fields(self)
-            if (count := getattr(self, each.name)) is not None
-        }
+        return {name: count for name in _TOKENS if (count := getattr(self, name)) is not None}
 
     def at_most(self) -> Usage:
         """With all written to a prompt cache, and for an hour, of which it is not reported what was."""
@@ -61,6 +57,8 @@ class Usage:
         counts.update(other.counts())
         return Usage(**counts)
 
+
+_TOKENS = tuple(each.name for each in fields(Usage))
 
 EXACT = Context(
     prec=60,
@@ -99,6 +97,8 @@ class Cost:
     def apart(self) -> tuple[Decimal, Decimal]:
         """What was saved and what was paid more, neither negative: such a part belongs to the other."""
         saved, premium = self.saved, self.premium
+        if not saved and not premium:
+            return _NOTHING, _NOTHING
         return (
             EXACT.add(max(saved, _NOTHING), max(EXACT.minus(premium), _NOTHING)),
             EXACT.add(max(premium, _NOTHING), max(EXACT.minus(saved), _NOTHING)),
