@@ -25,7 +25,8 @@ from llm_cache_otel.facts import (
 from llm_cache_otel.interpret.advice import advice_for
 from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.outcome import outcome_of
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices
+from llm_cache_otel.interpret.rates import PriceTable
 
 SECOND = 1_000_000_000
 SPENT = Interval(0, SECOND)

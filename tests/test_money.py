@@ -26,7 +26,8 @@ from llm_cache_otel.emit.bill_metrics import BillMetrics
 from llm_cache_otel.emit.tally import Tallies
 from llm_cache_otel.facts import Bill, Cost, InferenceResponse, Unpriced, Usage
 from llm_cache_otel.interpret.inference import Inference, inference_of
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices
+from llm_cache_otel.interpret.rates import PriceTable
 from llm_cache_otel.interpret.usage import usage_of
 from llm_cache_otel.observe.reported import reported_usage
 from llm_cache_otel.observe.sdk import inference_response

@@ -21,7 +21,8 @@ from llm_cache_otel import Rates, Settings, instrument
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.interpret import price_table
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices
+from llm_cache_otel.interpret.rates import PriceTable
 from llm_cache_otel.later import later
 
 BAD: dict[str, dict[str, Any]] = {

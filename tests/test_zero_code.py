@@ -177,7 +177,7 @@ def test_changed_ones_mind_before_instructor_is_imported(
     assert receiver.metrics().points == ()
 
 
-@pytest.mark.parametrize("broken", ["instrumentor.instrument_all", "instrument.reporters.get"])
+@pytest.mark.parametrize("broken", ["instrumentor.instrument_all", "reporters.reporters.get"])
 def test_an_error_of_ours_does_not_break_the_import_of_instructor(
     printed: str, broken: str, provider: SimulatedProvider, receiver: OtlpReceiver, tmp_path: Path
 ) -> None:

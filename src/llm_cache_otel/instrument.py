@@ -13,11 +13,11 @@ from opentelemetry.trace import TracerProvider
 from llm_cache_otel import forks
 from llm_cache_otel._version import __version__
 from llm_cache_otel.emit.log import logger, warn_once
-from llm_cache_otel.reporters import reporters
 from llm_cache_otel.settings import Settings
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.doors import Door
+    from llm_cache_otel.reporters import Reporters
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def observe_decorated(function: T, name: str | None) -> T:
 
     with _lock:
         try:
-            reporter = reporters.get(
+            reporter = _reporters().get(
                 _of_all.get("tracer_provider"),
                 _of_all.get("meter_provider"),
                 _of_all.get("settings") or Settings(),
@@ -172,7 +172,7 @@ def instrument_all(
         )
         try:
             every_client.open(
-                reporters.get(tracer_provider, meter_provider, settings or Settings())
+                _reporters().get(tracer_provider, meter_provider, settings or Settings())
             )
         except Exception as error:
             _warn_of_failure(error)
@@ -200,7 +200,7 @@ def flush(timeout: float = 5.0) -> bool:
     number: object = timeout
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
-    return reporters.flush(float(min(timeout, threading.TIMEOUT_MAX)))
+    return _reporters().flush(float(min(timeout, threading.TIMEOUT_MAX)))
 
 
 def check_arguments(tracer_provider: object, meter_provider: object, settings: object) -> None:
@@ -263,12 +263,18 @@ def _open(
     settings: Settings | None,
 ) -> T:
     try:
-        reporter = reporters.get(tracer_provider, meter_provider, settings or Settings())
+        reporter = _reporters().get(tracer_provider, meter_provider, settings or Settings())
         opened: T = door.open(reporter, name)
     except Exception as error:
         _warn_of_failure(error)
         return target
     return opened
+
+
+def _reporters() -> Reporters:
+    from llm_cache_otel.reporters import reporters  # only now, as what observes
+
+    return reporters
 
 
 def _warn_of_failure(error: Exception) -> None:

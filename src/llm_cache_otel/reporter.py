@@ -40,9 +40,10 @@ from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.patterns import Patterns
 from llm_cache_otel.interpret.price_table import import_beforehand
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices
 from llm_cache_otel.interpret.prompt_cache import PromptCaches
 from llm_cache_otel.interpret.prompt_rules import PromptRules
+from llm_cache_otel.interpret.rates import PriceTable
 from llm_cache_otel.interpret.sent_prompts import sent_prompts
 from llm_cache_otel.later import later
 from llm_cache_otel.settings import Settings

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 from llm_cache_otel.emit.company import InferenceSpans
 from llm_cache_otel.emit.log import warn_once
-from llm_cache_otel.interpret.prices import PriceTable
-from llm_cache_otel.interpret.rates import Rates
+from llm_cache_otel.interpret.rates import PriceTable, Rates
 
 _PREFIX = "LLM_CACHE_OTEL_"
 _MOST = 10**9

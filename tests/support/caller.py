@@ -16,7 +16,8 @@ import openai
 from instructor.cache import AutoCache
 
 from llm_cache_otel import instrument
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices
+from llm_cache_otel.interpret.rates import PriceTable
 from support.models import DictCache, User
 
 MODEL = "gpt-4.1-mini"

@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from llm_cache_otel.interpret.prices import Prices, PriceTable
+from llm_cache_otel.interpret.prices import Prices
+from llm_cache_otel.interpret.rates import PriceTable
 from llm_cache_otel.later import later
 
 _INSTRUMENTS = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableGauge)

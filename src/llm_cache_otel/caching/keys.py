@@ -12,7 +12,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
@@ -31,6 +31,7 @@ from pydantic import (
     TypeAdapter,
 )
 
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.response_model import json_schema, sorted_defaults
 
@@ -38,7 +39,7 @@ _PREFIX = "instructor_cache:"
 _may_fail = Guard(lambda where, error: None)  # but what a signal's handler raises passes through
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Key:
     """What a call's entry is under; without `text` it has none, for `unwritable`, an argument, can't be
     part of it, or the function does not take these arguments."""

@@ -17,7 +17,7 @@ _MOST = 1_024
 """Values that are kept: where calls come faster than they are told of, no batch ends."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Series:
     """What was measured under the same labels; of each bucket the last with a context, by its number."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -29,13 +28,14 @@ from llm_cache_otel.emit.pipeline.private import (
     private_providers,
 )
 from llm_cache_otel.emit.spans import Spans
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.later import later
 
 P = TypeVar("P")
 S = TypeVar("S", Spans, Metrics)
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Signals:
     """What a call is said through, from its beginning to its end, in the process that it began in."""
 

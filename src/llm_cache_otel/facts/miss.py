@@ -86,7 +86,7 @@ class Miss:
     room_needed: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Diagnosis:
     """Of one lookup that found nothing, why: to be found out off its path. `None` where nothing tells."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import assert_never
 
 from llm_cache_otel.facts import (
@@ -14,9 +13,10 @@ from llm_cache_otel.facts import (
     StaleModel,
     Verdict,
 )
+from llm_cache_otel.facts.fact import fact
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Advice:
     """`text`, to be told once for each `cause`."""
 

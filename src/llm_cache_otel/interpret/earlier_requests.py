@@ -36,7 +36,7 @@ _CHANGED = {
 _MESSAGES = "messages"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Kept:
     """`places` is where it is found by what it has in common with others.
 

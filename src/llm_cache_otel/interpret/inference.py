@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from llm_cache_otel.facts import InferenceResponse, Usage
+from llm_cache_otel.facts.fact import fact
 
 _STANDARD = frozenset(
     {"", "default", "standard", "auto", "on_demand", "unspecified", "traffic_type_unspecified"}
@@ -13,7 +13,7 @@ _STANDARD = frozenset(
 """What providers call the service that their usual prices are for."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Inference:
     """What was used, of whom, and when (seconds since the Unix epoch).
 

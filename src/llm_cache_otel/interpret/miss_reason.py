@@ -29,7 +29,7 @@ _LATENESS_NS = 1_000_000_000
 """That backends may take to drop what has expired: Redis and diskcache know seconds."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Key:
     """What is known of a key, `as_of` a time.
 

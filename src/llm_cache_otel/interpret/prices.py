@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
-from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llm_cache_otel.facts import EXACT, Cost, Unpriced, Usage
 from llm_cache_otel.interpret import price_table
 from llm_cache_otel.interpret.inference import Inference
-from llm_cache_otel.interpret.rates import Rates
+from llm_cache_otel.interpret.rates import PriceTable, Rates
 
 if TYPE_CHECKING:
     from genai_prices import UpdatePrices
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
     from llm_cache_otel.interpret.price_table import Price
 
 _MOST_REMEMBERED = 4096
-
-
-class PriceTable(StrEnum):
-    """Where prices come from, beside rates of the user's own."""
-
-    BUNDLED = "bundled"
-    UPDATED = "updated"
-    OFF = "off"
 
 
 class Prices:

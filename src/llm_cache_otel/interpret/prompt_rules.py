@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from llm_cache_otel.facts.fact import fact
 
 _MINUTE = 60.0
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class PromptRule:
     """Of a model: `minimum` is in tokens, `retention` in seconds that a prefix may lie unread.
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from genai_prices import Usage as Tokens
+
+
+class PriceTable(StrEnum):
+    """Where prices come from, beside rates of the user's own."""
+
+    BUNDLED = "bundled"
+    UPDATED = "updated"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

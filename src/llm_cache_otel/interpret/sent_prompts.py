@@ -11,6 +11,7 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.facts import Divergence, Interval, Section, SentPrompt
+from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.interpret.earlier_requests import divergence
 from llm_cache_otel.interpret.fingerprint import Fingerprint, Text, digest
 
@@ -23,7 +24,7 @@ _LATER_BLOCK = 4_096
 """Characters: 64 tokens or so, and after the first 65,536 of a text a thousand."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Comparison:
     """A prompt beside the earlier ones. All counts are characters.
 
@@ -42,7 +43,7 @@ class Comparison:
     asked: float | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Prefix:
     """All up to a block of a text, whose fingerprint this is. Times are nanoseconds since the Unix epoch."""
 
@@ -53,7 +54,7 @@ class _Prefix:
     text: Fingerprint
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@fact
 class _SentText:
     """A text that was first answered at a time, and what stood before it the last time."""
 
@@ -62,7 +63,7 @@ class _SentText:
     behind: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Place:
     """Where a block of this prompt ends, and what it begins with up to there."""
 
@@ -71,7 +72,7 @@ class _Place:
     is_readable: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Taken:
     """A section of this prompt; its first place is before its text."""
 

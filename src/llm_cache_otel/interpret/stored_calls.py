@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from llm_cache_otel import forks
 from llm_cache_otel.facts import Bill, Origin
+from llm_cache_otel.facts.fact import fact
 
 _MOST_ENTRIES = 8_192
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class StoredCall:
     """`seconds` is `None` where the call was another process's; `response_id` is the provider's.
 

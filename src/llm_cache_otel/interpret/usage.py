@@ -15,16 +15,16 @@ Told by the names a provider uses, for the same wire format comes from many addr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from llm_cache_otel.facts import Reported, Usage
+from llm_cache_otel.facts.fact import fact
 
 _MOST = 10**9
 """Tokens, far more than any model takes. OTLP's sums end at 2**63, and nothing is sent that is past it."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Reading:
     """`usage` is `None` where no input and no output could be read; `dropped` names impossible counts."""
 
