@@ -144,6 +144,8 @@ def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
     """The numbers among them, by the last parts of their `gen_ai.request.*` names."""
     found: dict[str, float | int] = {}
     config = request.get("config")  # google-genai keeps its settings in there
+    if config is None and _SETTINGS.keys().isdisjoint(request):
+        return found
     for parameter, (name, kind) in _SETTINGS.items():
         value = request.get(parameter)
         if value is None and config is not None:
@@ -247,7 +249,8 @@ def _created(parts: list[Any]) -> float | None:
 
 
 def _finish_reasons(response: Any) -> tuple[str, ...]:
-    holders: list[Any] = [response, read(response, "delta")]
+    delta = read(response, "delta")
+    holders: list[Any] = [response] if delta is None else [response, delta]
     for name in ("choices", "candidates"):
         several = read(response, name)
         if isinstance(several, (list, tuple)):  # anything else might be used up by looking

@@ -32,6 +32,8 @@ def json_of(value: Any, *, sort_keys: bool = True) -> str:
     Raises:
         TypeError, ValueError, AttributeError or RecursionError: JSON can't hold it.
     """
+    if value is None:
+        return "null"
     return (_SORTED if sort_keys else _AS_IT_IS).encode(value)
 
 
@@ -51,6 +53,9 @@ def _plain(value: Any) -> Any:
         return value.hex()
     raise TypeError(f"no JSON for {type(value).__name__}")
 
+
+# What most messages have beside their text.
+_ROLES = {role: json.dumps({"role": role}) for role in ("system", "user", "assistant")}
 
 # `json.dumps` would make one each time.
 _SORTED = json.JSONEncoder(sort_keys=True, default=_plain)
@@ -85,7 +90,8 @@ def _message(message: Any, number: int) -> Iterator[Section]:
     holder = next((name for name in _TEXTS if message.get(name) is not None), None)
     rest = {name: value for name, value in message.items() if name != holder}
     content = None if holder is None else message[holder]
-    yield from _content(content, "messages", number, json_of(rest))
+    said = _ROLES.get(rest["role"]) if len(rest) == 1 and type(rest.get("role")) is str else None
+    yield from _content(content, "messages", number, json_of(rest) if said is None else said)
 
 
 def _content(content: Any, part: str, number: int | None, rest: str) -> Iterator[Section]:
