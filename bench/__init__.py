@@ -1,6 +1,6 @@
 """What watching a cached call costs, beside not watching it and beside peers that watch it too.
 
-`bench.race` measures nine contenders, each in a process of its own so that nothing that one of them
+`bench.race` measures ten contenders, each in a process of its own so that nothing that one of them
 patches reaches another: bare Instructor, bare Instructor once more (its distance from 1 is the error of
 the measurement), the same client handed to `llm_cache_otel.instrument`, sampled and not, the floor
 (`bench.floor`), and the same client under `openinference-instrumentation-instructor`, and under

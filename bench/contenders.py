@@ -13,8 +13,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from bench.floor import teller, told
-from bench.names import BARE, FLOOR, OURS, OUTAGES, UNSAMPLED
+from bench.floor import Later, teller, told
+from bench.names import BARE, FLOOR, FLOOR_LATER, OURS, OUTAGES, UNSAMPLED
 from bench.telemetry import Exported
 from bench.workload import MODEL, Case
 from llm_cache_otel import instrument
@@ -65,6 +65,18 @@ def _instrumented(
 
 
 def _floor(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
+    return _told_by_the_sdk(make, exported, lambda tell: tell())
+
+
+def _floor_later(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
+    later = Later()
+    made, to_flush = _told_by_the_sdk(make, exported, later.put)
+    return made, (later, *to_flush)
+
+
+def _told_by_the_sdk(
+    make: Make, exported: Exported, do: Callable[[Callable[[], None]], None]
+) -> tuple[Make, Sequence[Flushable]]:
     tracers, meters = exported.tracer_provider(), exported.meter_provider()
     tellers = {case: teller(one, tracers, meters) for case, one in told(make).items()}
     provider: Any = make.__self__  # type: ignore[attr-defined]  # the workload's, which counts
@@ -76,7 +88,7 @@ def _floor(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
         def told_of(**request: Any) -> Any:
             requests = provider.requests
             answer = create(**request)
-            tellers["hit" if provider.requests == requests else "miss"]()
+            do(tellers["hit" if provider.requests == requests else "miss"])
             return answer
 
         client.create = told_of
@@ -152,6 +164,7 @@ SET_UPS = {
     OURS: Contender(_ours, _OURS_SPANS, counts_outcomes=True, not_in_memory=(names.CACHE_LOOKUP,)),
     UNSAMPLED: Contender(_unsampled, _NO_SPANS, counts_outcomes=True),
     FLOOR: Contender(_floor, _OURS_SPANS, counts_outcomes=True),
+    FLOOR_LATER: Contender(_floor_later, _OURS_SPANS, counts_outcomes=True),
     "openinference": Contender(_openinference, _PEER_SPANS),
     "openllmetry (openai)": Contender(_openllmetry, _OPENLLMETRY_SPANS),
     "genai-openai": Contender(_genai, _GENAI_SPANS),

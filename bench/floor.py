@@ -1,12 +1,15 @@
 """What the OpenTelemetry SDK itself takes for the telemetry of a call, with nobody watching.
 
 llm-cache-otel is watched at one miss and one hit; from then on, the same spans and measurements are made
-after each call of a bare client, in the plainest way there is. An instrumentation that tells as much
-consumes at least that.
+after each call of a bare client, in the plainest way there is; at once, or by a thread once a second. An
+instrumentation that tells as much consumes at least that.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +90,28 @@ def teller(one: Told, tracers: TracerProvider, meters: MeterProvider) -> Callabl
         span.end()
 
     return tell
+
+
+class Later:
+    """Does what is put, in order, once a second on a thread; at once when it is flushed."""
+
+    def __init__(self) -> None:
+        self._work: deque[Callable[[], None]] = deque()
+        self._doing = threading.Lock()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def put(self, work: Callable[[], None]) -> None:
+        self._work.append(work)
+
+    def force_flush(self, timeout_millis: int = 0) -> None:
+        with self._doing:
+            while self._work:
+                self._work.popleft()()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(1)
+            self.force_flush()
 
 
 def _measurements(metric: Metric, meter: Meter) -> list[tuple[Callable[..., None], Any, Any]]:

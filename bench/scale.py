@@ -1,10 +1,11 @@
 """How what watching adds to a call changes with what a program does much of.
 
 One dimension varies at a time, from a base of forty keys, a prompt of about a KB, one thread and one
-client, with the entries in memory. At each point bare Instructor and llm-cache-otel take turns, each in a
-process of its own, as in the race. The entries are there from the start, as if another process had stored
-them (`bench.load.fill`). Of tasks, however few, a round has a thousand calls: it lasts so long that what
-is done in batches falls into its wall time, which it does not where a round has a hundred.
+client, with the entries in memory. At each point bare Instructor and llm-cache-otel take turns in one
+process, for what differs between processes is more than what watching adds. The entries are there from the
+start, as if another process had stored them (`bench.load.fill`). Of tasks, however few, a round has a
+thousand calls: it lasts so long that what is done in batches falls into its wall time, which it does not
+where a round has a hundred.
 """
 
 from __future__ import annotations

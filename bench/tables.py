@@ -13,8 +13,9 @@ from bench.names import BARE, COST
 _NOTES = {
     "cost": "Medians over all turns, in brackets the quartiles. `bare again` is bare Instructor once more: "
     "its distance from 1 is the error of the measurement. `the SDK alone` is the floor of CPU: bare "
-    "Instructor, and after each call the same spans and metrics as ours, made with the SDK at once; its "
-    "wall is no floor, for ours leaves that to a thread. OpenLLMetry, "
+    "Instructor, and after each call the same spans and metrics as ours, made with the SDK at once. On a "
+    "thread, once a second as ours, it is the floor of wall: in a program that does nothing but call, the "
+    "thread takes its time from Python's one lock. OpenLLMetry, "
     "genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
@@ -22,7 +23,8 @@ _NOTES = {
     "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
     "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
     "where an end is below 0. To tell why a call missed, all of its prompt is read: that grows with its "
-    "size.",
+    "size. What is hit is as if another process had stored it: what it took is read out of the entry and "
+    "priced when it is first hit, and again where more than 8,192 others have been hit since.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
     "when a client is made; whoever comes first pays for "
     "it. `instrument` is the first call of it.",

@@ -1,8 +1,9 @@
-"""One contender's process: measures a round whenever the parent asks for one.
+"""The process of one contender, or several: measures a round whenever the parent asks for one.
 
-Started as `python -m bench.worker CONTENDER [LOAD]`. Says how long calls took when it is ready; after that
-every line of JSON that comes in (`{"case": "hit", "calls": 240}`) is answered by one
-(`{"wall": …, "cpu": …}`, seconds per call). Anything unexpected ends it with a traceback.
+Started as `python -m bench.worker CONTENDERS [LOAD]`. Says how long the first one's calls took
+when it is ready; after that every line of JSON that comes in (`{"contender": "bare", "case": "hit", "calls":
+240}`) is answered by one (`{"wall": …, "cpu": …}`, seconds per call). Anything unexpected ends it with a
+traceback.
 """
 
 from __future__ import annotations
@@ -164,11 +165,12 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     logging.getLogger("llm_cache_otel").setLevel(logging.ERROR)  # its advice on these prompts
     load: Any = Load(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else None
-    measurer = Measurer(SET_UPS[sys.argv[1]], load)
-    print(json.dumps(measurer.warm), file=answers, flush=True)
+    measurers = {name: Measurer(SET_UPS[name], load) for name in json.loads(sys.argv[1])}
+    warm = next(iter(measurers.values())).warm
+    print(json.dumps(warm), file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        measured = measurer.measure(asked["case"], asked["calls"])
+        measured = measurers[asked["contender"]].measure(asked["case"], asked["calls"])
         print(json.dumps(measured), file=answers, flush=True)
 
 

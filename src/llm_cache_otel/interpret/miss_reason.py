@@ -22,7 +22,7 @@ _MOST_COUNTED = 256
 """Evicted entries, of each cache, of which it is counted how much room would have held them."""
 
 _MOST_NOTED = 4_096
-_MOST_TEXT = 1_000_000
+_MOST_TEXT = 4_000_000
 """What may wait for `settle`, and how many characters of prompts with it."""
 
 _LATENESS_NS = 1_000_000_000
