@@ -21,7 +21,7 @@ help:
 	@echo "make soak             what takes minutes: 100,000 calls while nobody listens"
 	@echo "make lint             ruff, mypy and the rooms of the house"
 	@echo "make bench            what watching costs, beside bare Instructor and its peers, and how it scales"
-	@echo "make bench-memory     the memory of a million calls: an hour or more"
+	@echo "make bench-memory     the memory of a million calls: an hour or two"
 	@echo "make dashboards       Grafana's dashboards, written anew from collector-config/grafana/panels"
 	@echo "make clean            remove the virtual environments and caches"
 

@@ -2,7 +2,8 @@
 
 Each time in a fresh interpreter, after a first one that compiles. `import instructor` alone imports little
 of Instructor, which gets the rest when a client is made; so it is measured over that (`plain`), and over what
-a program that makes a client has imported (`client`).
+a program that makes a client has imported (`client`). The first `instrument` brings the rest of ours, and the
+exporters too where the application has no providers (`own`).
 
 As a program it is such an interpreter: `python -m bench.imports BASE`.
 """
@@ -10,6 +11,7 @@ As a program it is such an interpreter: `python -m bench.imports BASE`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from typing import Any
 from bench.process import ROOT, BenchError, environment
 
 TIMES, QUICK_TIMES = 25, 7
-BASES = ("plain", "client")
+BASES = ("plain", "client", "own")
 
 Taken = dict[str, dict[str, list[float | bool]]]
 """By base and by what was measured: the milliseconds of each interpreter, or whether it loaded prices."""
@@ -53,7 +55,7 @@ def _import(what: str) -> dict[str, Any]:
     import opentelemetry.sdk.metrics.export
     import opentelemetry.sdk.trace.export
 
-    if what == "client":
+    if what != "plain":
         import openai
         from instructor.cache import AutoCache
 
@@ -70,8 +72,11 @@ def _import(what: str) -> dict[str, Any]:
     tracers = opentelemetry.sdk.trace.TracerProvider()
     meters = opentelemetry.sdk.metrics.MeterProvider()
     client = instructor.from_openai(openai.OpenAI(api_key="none"), cache=AutoCache())
+    given: dict[str, Any] = (
+        {} if what == "own" else {"tracer_provider": tracers, "meter_provider": meters}
+    )
     before = time.perf_counter()
-    llm_cache_otel.instrument(client, tracer_provider=tracers, meter_provider=meters)
+    llm_cache_otel.instrument(client, **given)
     after = time.perf_counter()
     return {
         "base": round((base - start) * 1e3, 2),
@@ -82,4 +87,5 @@ def _import(what: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_import(sys.argv[1])))
+    print(json.dumps(_import(sys.argv[1])), flush=True)
+    os._exit(0)  # or a pipeline of our own would wait for a Collector

@@ -11,7 +11,8 @@ from bench.figures import CPU, WALL, Added, Curve, Spread, curves, held, median,
 from bench.names import BARE, COST
 
 _NOTES = {
-    "cost": "Medians over all turns, in brackets the quartiles. `bare again` is bare Instructor once more: "
+    "cost": "Medians of each turn's ratio, in brackets the quartiles; of µs, medians of all turns. "
+    "`bare again` is bare Instructor once more: "
     "its distance from 1 is the error of the measurement. `the SDK alone` is the floor of CPU: bare "
     "Instructor, and after each call the same spans and metrics as ours, made with the SDK at once. On a "
     "thread, once a second as ours, it is the floor of wall: in a program that does nothing but call, the "
@@ -27,12 +28,14 @@ _NOTES = {
     "priced when it is first hit, and again where more than 8,192 others have been hit since.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
     "when a client is made; whoever comes first pays for "
-    "it. `instrument` is the first call of it.",
+    "it. `instrument` is the first call of it, which brings the rest of ours; the exporters as well "
+    "where it is given no provider.",
     "outages": "Each against the Collector that answers.",
 }
 _BASES = {
     "plain": "`import instructor`, the OpenTelemetry SDK",
     "client": "the same, `openai`, `instructor.from_openai` and its cache",
+    "own": "the same, and no provider is given to `instrument`",
 }
 
 
@@ -178,6 +181,7 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
     base = (begin[BARE]["bytes"] - begin[BARE]["without_opentelemetry"]) / 1e6
     last = found[-1]
     settled = next(one for one in found if one.calls >= 2 * keys)
+    highest = max(one.over_bare for one in found if one.calls >= settled.calls)
     rows = [
         [
             f"{one.calls:,}",
@@ -194,7 +198,8 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
         f"Of the first {keys:,} calls each has a prompt of its own and misses; all others hit. "
         f"At the end {last.over_bare:.1f} MB over bare "
         f"({targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}), "
-        f"{last.over_bare - settled.over_bare:+.1f} MB since call {settled.calls:,}. The memory is {kind}. "
+        f"{last.over_bare - settled.over_bare:+.1f} MB since call {settled.calls:,}, since when it was "
+        f"{highest:.1f} MB at most. The memory is {kind}. "
         f"Bare has imported the OpenTelemetry SDK and what encodes OTLP ({base:.1f} MB), and both have the "
         "cache's entries."
     )

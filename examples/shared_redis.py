@@ -53,7 +53,7 @@ def main() -> None:
             "openai/gpt-4.1-mini", cache=cache, cache_namespace="users-v1", cache_ttl=600
         )
     )
-    for text in ("Ada is 36 years old", "Alan is 41 years old"):
+    for text in ("Ada is 36 years old", "Alan is 41 years old", "Ada is 36 years old"):
         user = client.create(response_model=User, messages=[{"role": "user", "content": text}])
         print(f"{text!r} -> {user!r}")
 

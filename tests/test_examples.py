@@ -61,7 +61,7 @@ def test_shared_redis(tmp_path: Path) -> None:
     with redis_server(tmp_path) as url, OtlpReceiver() as receiver:
         for _ in range(2):
             run("shared_redis.py", receiver, REDIS_URL=url)
-        assert outcomes(receiver, **{"llm_cache.backend": "redis"}) == {"hit": 2, "miss": 2}
+        assert outcomes(receiver, **{"llm_cache.backend": "redis"}) == {"hit": 4, "miss": 2}
 
 
 def test_every_example_is_run_here() -> None:

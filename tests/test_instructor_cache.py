@@ -436,6 +436,27 @@ def test_a_cache_that_fails_costs_no_call(
     assert failed["ConnectionError"] == (6 if failing == "both" else 3)
 
 
+def test_and_so_where_an_async_redis_is_away(
+    recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with redis.asyncio.Redis(port=1, **AT_ONCE) as away:
+
+            @observed(recording, away)
+            async def asks_nobody(name: str) -> User:
+                return User(name=name, age=1)
+
+            for _ in range(2):
+                assert await asks_nobody("Ada") == User(name="Ada", age=1)
+
+    asyncio.run(run())
+    assert outcomes(recording) == [("error", "backend_unavailable")] * 2
+    name = "test_and_so_where_an_async_redis_is_away.<locals>.run.<locals>.asks_nobody"
+    assert warnings_of(caplog) == [
+        f"The cache of {name}() fails (ConnectionError); calls go on without it."
+    ]
+
+
 @pytest.mark.parametrize("kind", ["diskcache", "redis", "own adapter"])
 def test_many_threads(kind: str, store: Any, recording: Recording) -> None:
     runs = Runs()

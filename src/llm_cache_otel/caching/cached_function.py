@@ -70,8 +70,8 @@ class CachedFunction:
                 run, observed, key = self._asked(cached, args, kwargs)
             with guard("get"):
                 if key is not None:
-                    found = store.get(key, observed)
-                    found = await found if store.is_async else found
+                    getting = store.get(key, observed)
+                    found = await getting if store.is_async else getting
             with guard("read"):
                 answer = self._read(run, found)
             if answer is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from functools import reduce
 
 from opentelemetry.util.types import AttributeValue
 
 from llm_cache_otel.emit import names
-from llm_cache_otel.facts import Bill, Verdict
+from llm_cache_otel.facts import EXACT, Bill, Verdict
 
 MaybeAttributes = dict[str, AttributeValue | None]
 
@@ -34,10 +35,14 @@ def cost_attributes(bills: Sequence[Bill]) -> MaybeAttributes:
         return {}
     saved, premium = zip(*(cost.apart() for cost in costs), strict=True)
     return {
-        names.SPENT_COST: math.fsum(cost.spent for cost in costs),
-        names.SAVED_COST: math.fsum(saved) or None,
-        names.WRITE_PREMIUM_COST: math.fsum(premium) or None,
+        names.SPENT_COST: _sum([cost.spent for cost in costs]),
+        names.SAVED_COST: _sum(saved) or None,
+        names.WRITE_PREMIUM_COST: _sum(premium) or None,
     }
+
+
+def _sum(dollars: Iterable[Decimal]) -> float:
+    return float(reduce(EXACT.add, dollars))
 
 
 def call_attributes(verdict: Verdict) -> MaybeAttributes:
