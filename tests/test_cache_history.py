@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import random
+import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -264,30 +266,90 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
     assert len(made._made) == 1, "a history goes with its cache"
 
 
-def test_what_waits_to_be_settled_is_bounded() -> None:
+def test_what_waits_is_bounded_where_calls_come_faster_than_they_are_told_of() -> None:
     history = CacheHistory(honours_ttl=False)
     for number in range(10_000):
         history.hit(str(number), Interval(number, number))
-    assert len(history._noted) < 4_096
+        history.relieve()
+    assert len(history._noted) < 4_100
     history.settle()
     waited = 0
+    image = Section("messages", "What is this?", "x" * 100_000, 0)
     for number in range(100):
-        history.missed(str(number), Interval(0, 0), lambda: request("x" * 100_000), capacity=None)
+        asked = KeyedRequest((image,), dict.fromkeys(KeyPart, "y" * 10_000), {"seed": "z" * 1_000})
+        history.missed(str(number), Interval(0, 0), lambda asked=asked: asked, capacity=None)
+        history.relieve()
         waited = max(waited, len(history._noted))
-    assert waited < 41, "four million characters of prompts"
+    assert waited < 30, "four million characters, whatever holds them"
+    history.settle()
+    assert history._noted_text == 0
 
 
-def test_what_fails_to_be_settled_keeps_nothing_else_from_it() -> None:
+def test_who_relieves_waits_for_nobody_for_long() -> None:
     history = CacheHistory(honours_ttl=False)
+    for number in range(10_000):
+        history.hit(str(number), Interval(number, number))
+    held, over = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with history._lock:
+            held.set()
+            over.wait()
+
+    elsewhere = threading.Thread(target=hang)
+    elsewhere.start()
+    held.wait()
+    history.relieve()
+    assert len(history._noted) == 10_000
+    over.set()
+    elsewhere.join()
+    history.relieve()
+    assert len(history._noted) == 10_000 - 8
+
+
+def test_a_miss_is_explained_though_another_thread_is_about_it() -> None:
+    history = CacheHistory(honours_ttl=False)
+    text = "\n".join(f"line {number} of a long text" for number in range(50_000))
+    found = history.missed("key", Interval(0, 1), lambda: request(text), capacity=None)
+    elsewhere = threading.Thread(target=history.settle)
+    elsewhere.start()
+    while history._noted:
+        time.sleep(0.0001)
+    history.make(found)
+    assert found.miss == Miss(MissReason.NEW_PROMPT)
+    elsewhere.join()
+
+
+def test_what_waits_may_have_a_request_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(miss_reason, "_MOST_KEYS", 100)
+    monkeypatch.setattr(earlier_requests, "_FEWEST_REQUESTS", 50)
+    monkeypatch.setattr(earlier_requests, "_MOST_REQUESTS", 50)
+    history = CacheHistory(honours_ttl=False)
+    requests = [f"What is number {number}?" for number in range(200)]
+    for text in requests[:100]:
+        why(history, text, Interval(0, 0), partial(request, text), capacity=None)
+    found = [
+        history.missed(text, Interval(1, 1), partial(request, text), capacity=None)
+        for text in (*requests[100:], *requests[:100])
+    ]
+    history.settle()
+    assert None not in [each.miss for each in found]
+
+
+def test_what_fails_to_be_taken_in_keeps_nothing_else_from_it() -> None:
+    history = CacheHistory(honours_ttl=True)
     odd: Any = None
     first = history.missed("key", odd, request, capacity=None)
     second = history.missed("other", Interval(0, 1), request, capacity=None)
     third = history.missed("other", Interval(2, 3), request, capacity=None)
     with pytest.raises(AttributeError):
-        history.settle()
-    assert first.miss == second.miss == Miss(MissReason.NEW_PROMPT)
+        history.make(third)
+    assert first.miss is None
+    assert second.miss == Miss(MissReason.NEW_PROMPT)
     assert third.miss == Miss(MissReason.IN_FLIGHT)
-    history.settle()
+    history.stored("other", Interval(4, 5), math.inf)
+    gone = why(history, "other", Interval(6, 7), request, capacity=None)
+    assert gone == Miss(MissReason.LOST), "for ever is no time to live"
 
 
 def test_a_cache_is_another_than_one_that_was_at_its_address(

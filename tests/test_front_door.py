@@ -8,7 +8,10 @@ import functools
 import gc
 import inspect
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 from typing import Any
 
@@ -82,6 +85,37 @@ def test_a_bad_argument_is_named(arguments: Any, error: type[Exception], says: s
 def test_flush_refuses_a_timeout_that_is_none(timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout"):
         flush(timeout)
+
+
+FLUSH_AT_ANY_TIME = """
+import functools, signal, sys
+import llm_cache_otel
+
+def flush(*_):
+    told.append(llm_cache_otel.flush(1))
+
+told = []
+flush()
+assert "llm_cache_otel.reporter" not in sys.modules, "it brings nothing"
+import llm_cache_otel.observe.doors
+signal.signal(signal.SIGALRM, flush)
+signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)  # amid the imports of the first instrument()
+llm_cache_otel.instrument(functools.cache(lambda: 1))
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(told) > 2, set(told))
+"""
+
+
+def test_flush_brings_nothing_and_waits_for_no_import() -> None:
+    variables = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+    ended = subprocess.run(
+        [sys.executable, "-c", FLUSH_AT_ANY_TIME],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "True {True}\n", ended.stderr
 
 
 @pytest.mark.parametrize("kind", MAKERS)

@@ -562,3 +562,24 @@ def test_what_is_yet_to_be_awaited_is_no_cause_for_advice(
     assert later.wait(5), "what a function has noted when it goes is told by another thread"
     assert counted(recording) == (1, 1)
     assert not [text for text in caplog.messages if "is not known" in text]
+
+
+def test_misses_that_come_faster_than_they_can_be_told_of(recording: Recording) -> None:
+    """Each is told, and explained: whoever calls has to help then, for no longer than a few of them take."""
+
+    @functools.lru_cache(maxsize=64)
+    def echo(text: str) -> str:
+        return text
+
+    watched = instrument(echo, **recording.providers)
+    for number in range(8_000):
+        watched(f"what is {number}?")
+    assert later.wait(120)
+    found = recording.raw_points()
+    assert "llm_cache.instrumentation.errors" not in {metric.name for metric, _ in found}
+    counted = [point for metric, point in found if metric.name == "llm_cache.requests"]
+    assert sum(point.value for point in counted) == 8_000
+    assert {point.attributes[REASON] for point in counted} == {
+        "new_prompt",
+        "near_duplicate_prompt",
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, Optional, TypedDict, Union
 
@@ -18,6 +18,7 @@ from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.key_part import unserializable_part
+from llm_cache_otel.observe.reported import reported_usage
 from llm_cache_otel.observe.response_model import display_name, schema_digest
 
 
@@ -143,6 +144,69 @@ def test_provider_names(name: str | None, client: Any, expected: str | None) -> 
 @pytest.mark.parametrize("odd", [None, 3, "text", object(), SimpleNamespace(choices=3), [1, 2]])
 def test_an_odd_response_says_nothing(odd: Any) -> None:
     assert sdk.inference_response(odd) == InferenceResponse()
+
+
+USAGE = {"input_tokens": 3}
+
+
+class ByItself(BaseModel):
+    usage: Any = None
+
+    def __getattribute__(self, name: str) -> Any:
+        return USAGE if name == "usage" else super().__getattribute__(name)
+
+
+class ByItem(BaseModel, Mapping[str, Any]):  # type: ignore[misc]  # another `__iter__` than a model's
+    data: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Any:
+        return iter(self.data)
+
+
+class ByProperty(BaseModel):
+    @property
+    def usage(self) -> Any:
+        return USAGE
+
+
+class ByWhatIsMore(BaseModel, extra="allow"):
+    pass
+
+
+class ByAnything(BaseModel):
+    def __getattr__(self, name: str) -> Any:
+        if name == "usage":
+            return USAGE
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(ByItself(), ByItem(data={"usage": USAGE}), ByProperty(), ByAnything()),
+        ByWhatIsMore.model_validate({"usage": USAGE}),
+        SimpleNamespace(usage=USAGE),
+        {"usage": USAGE},
+    ],
+    ids=lambda response: type(response).__name__,
+)
+def test_wherever_a_response_has_its_usage(response: Any) -> None:
+    assert reported_usage(response) == USAGE
+
+
+def test_a_response_that_is_half_made_or_changed_later() -> None:
+    assert reported_usage(ByProperty.__new__(ByProperty)) == USAGE
+    assert reported_usage(ByWhatIsMore.__new__(ByWhatIsMore)) is None
+    late = type("Late", (BaseModel,), {})
+    assert reported_usage(late()) is None
+    late.usage = property(lambda self: USAGE)  # type: ignore[attr-defined]
+    assert reported_usage(late()) == USAGE
 
 
 @pytest.mark.parametrize(

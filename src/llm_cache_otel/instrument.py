@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -12,6 +13,7 @@ from opentelemetry.trace import TracerProvider
 
 from llm_cache_otel import forks
 from llm_cache_otel._version import __version__
+from llm_cache_otel.arguments import check_arguments, check_name, kind_of
 from llm_cache_otel.emit.log import logger, warn_once
 from llm_cache_otel.settings import Settings
 
@@ -200,39 +202,9 @@ def flush(timeout: float = 5.0) -> bool:
     number: object = timeout
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
         raise ValueError("flush(timeout=...) must be a positive number of seconds, for example 5.0")
-    return _reporters().flush(float(min(timeout, threading.TIMEOUT_MAX)))
-
-
-def check_arguments(tracer_provider: object, meter_provider: object, settings: object) -> None:
-    """Raise `TypeError` for what is no provider and no `Settings`, naming the argument and the mend."""
-    _check_provider(
-        "tracer_provider", "opentelemetry.trace.TracerProvider", "get_tracer", tracer_provider
-    )
-    _check_provider(
-        "meter_provider", "opentelemetry.metrics.MeterProvider", "get_meter", meter_provider
-    )
-    if settings is not None and not isinstance(settings, Settings):
-        raise TypeError(
-            f"instrument(settings=...) must be llm_cache_otel.Settings(...), not {_kind(settings)}"
-        )
-
-
-def check_name(function: str, name: object) -> None:
-    """Raise `TypeError` or `ValueError` for what is no label, that was given to `function`."""
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"{function}(name=...) must be a string, not {_kind(name)}")
-    if name is not None and not name.strip():
-        raise ValueError(f"{function}(name=...) must not be empty; leave it out for no label")
-
-
-def _check_provider(argument: str, wanted: str, method: str, provider: object) -> None:
-    if provider is None:
-        return
-    if isinstance(provider, type) or not callable(getattr(provider, method, None)):
-        raise TypeError(
-            f"instrument({argument}=...) must be an {wanted}, not {_kind(provider)}; leave it out for "
-            "the application's own provider"
-        )
+    # To import them might be to wait for whoever is about it; and there is nothing to send.
+    made = getattr(sys.modules.get("llm_cache_otel.reporters"), "reporters", None)
+    return made is None or made.flush(float(min(timeout, threading.TIMEOUT_MAX)))
 
 
 def _door_for(function: str, target: object) -> Door:
@@ -245,13 +217,7 @@ def _door_for(function: str, target: object) -> Door:
         return door
     mend = mend_for(target)
     mend = "" if mend is None else f" {mend}"
-    raise TypeError(f"{function}() was given {_kind(target)}; it accepts {_ACCEPTED}.{mend}")
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise TypeError(f"{function}() was given {kind_of(target)}; it accepts {_ACCEPTED}.{mend}")
 
 
 def _open(

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
+from llm_cache_otel.arguments import check_arguments
 from llm_cache_otel.emit.log import logger
-from llm_cache_otel.instrument import check_arguments, instrument_all, uninstrument_all
+from llm_cache_otel.instrument import instrument_all, uninstrument_all
 
 _INSTRUCTOR = "instructor"
 _AT_WORK = "instructor.v2.core.patch"

@@ -32,7 +32,7 @@ _MANY, _MOST = 1_024, 4_096
 _SLICE = 0.001
 """Seconds after which the thread lets others have Python's lock; by themselves they would wait for longer."""
 
-_PATIENCE = 0.005
+_PATIENCE = 0.025
 """Seconds that one who puts waits to help, where there is no room."""
 
 

@@ -110,6 +110,9 @@ class Reporter:
             )
 
     def finished(self, facts: CallFacts | BackendFacts, *, dropped: bool = False) -> None:
+        if isinstance(facts, CallFacts) and facts.history is not None and not dropped:
+            with self.guard("history"):
+                facts.history.relieve()
         self._put(partial(self._say, facts), dropped=dropped)
 
     def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:
@@ -203,9 +206,9 @@ class Reporter:
         if call.function is not None:
             with self.guard("origin"):
                 call = self._bills.with_origin(call)
-        if call.history is not None:
+        if call.history is not None and call.diagnosis is not None:
             with self.guard("history"):
-                call.history.settle()
+                call.history.make(call.diagnosis)
         with self.guard("interpret"):
             verdict = self._verdict(call)
         with self.guard("spans"):

@@ -8,7 +8,8 @@ from datetime import timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm_cache_otel.instrument import check_name, observe_decorated
+from llm_cache_otel.arguments import check_name
+from llm_cache_otel.instrument import observe_decorated
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

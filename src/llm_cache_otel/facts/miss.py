@@ -52,6 +52,13 @@ class KeyedRequest:
     parts: Mapping[KeyPart, str | None] = field(repr=False)
     parameters: Mapping[str, str] = field(repr=False)
 
+    @property
+    def length(self) -> int:
+        """In characters: what a message has beside its text may be an image."""
+        texts = sum([len(section.text) + len(section.rest) for section in self.messages])
+        parts = sum([len(part) for part in self.parts.values() if part is not None])
+        return texts + parts + sum(map(len, self.parameters.values()))
+
 
 @fact
 class Divergence:
@@ -91,6 +98,7 @@ class Diagnosis:
     """Of one lookup that found nothing, why: to be found out off its path. `None` where nothing tells."""
 
     miss: Miss | None = None
+    is_made: bool = False
 
 
 class History(Protocol):
@@ -101,6 +109,10 @@ class History(Protocol):
         """Whether it heeds a `ttl`; `None` if that can't be told."""
         ...
 
-    def settle(self) -> None:
-        """Make up every `Diagnosis` that was asked for so far."""
+    def make(self, diagnosis: Diagnosis) -> None:
+        """Find out why that lookup has missed."""
+        ...
+
+    def relieve(self) -> None:
+        """Called as a call ends, by who may wait a little: not too much may be left for later."""
         ...

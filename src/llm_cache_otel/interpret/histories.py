@@ -11,6 +11,7 @@ from llm_cache_otel.interpret.miss_reason import CacheHistory
 
 _ALL_TOGETHER = 4
 _MOST_PLACES = 64
+_AT_ONCE = 1_024
 
 
 class Histories:
@@ -47,9 +48,9 @@ class Histories:
         return known or made
 
     def settle(self) -> None:
-        """Of each."""
+        """Of each, but no more than takes a moment: whoever has a call told has its miss explained first."""
         for history in [*self._places.values(), *(known for _, known in [*self._made.values()])]:
-            history.settle()
+            history.settle(_AT_ONCE)
 
     def _known(self, cache: object, place: Hashable | None) -> CacheHistory | None:
         if self._generation != forks.generation:

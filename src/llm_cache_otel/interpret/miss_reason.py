@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from llm_cache_otel import forks
@@ -23,7 +23,11 @@ _MOST_COUNTED = 256
 
 _MOST_NOTED = 4_096
 _MOST_TEXT = 4_000_000
-"""What may wait for `settle`, and how many characters of prompts with it."""
+"""What may wait to be taken in, and how many characters of requests with it."""
+
+_FEW, _SOME = 8, 64
+_PATIENCE = 0.05
+"""Seconds that `relieve` waits for another who takes in, where twice as much waits."""
 
 _LATENESS_NS = 1_000_000_000
 """That backends may take to drop what has expired: Redis and diskcache know seconds."""
@@ -46,13 +50,21 @@ class _Key:
     is_described: bool = False
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class _Noted:
+    """How `what` was noted is to be taken in, and how many characters are in it."""
+
+    take: Callable[..., None]
+    what: tuple[Any, ...]
+    text: int
+
+
 class CacheHistory:
     """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe.
 
-    Whoever asks it only notes that, in order and without a lock; what it means is found out by `settle`.
-
-    `share` is how much of what one cache alone may keep it may, from 0 to 1: several have to share. What
-    `others_store` in, other processes may have stored anew what is found after its time.
+    Whoever asks it only notes that, in order and without a lock; what it means is found out later. `share` is
+    how much of what one cache alone may keep it may, from 0 to 1: several have to share. What `others_store`
+    in, other processes may have stored anew what is found after its time.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class CacheHistory:
         self._cleared: float = -inf
         self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
-        self._noted: deque[tuple[Any, ...]] = deque()
+        self._noted: deque[_Noted] = deque()
         self._noted_text = 0
         self._evictions = 0
         self._room_needed = 0
@@ -77,15 +89,15 @@ class CacheHistory:
     @property
     def honours_ttl(self) -> bool | None:
         """Whether it heeds a `ttl`; `None` if that can't be told."""
-        self.settle()
+        self._take(_SOME)
         return self._honours_ttl
 
     def hit(self, key: str, got: Interval) -> None:
-        self._note(CacheHistory._take_hit, key, got)
+        self._note(CacheHistory._take_hit, digest(key), got)
 
     def used(self, found: Iterable[tuple[str, int]]) -> None:
         """Hits of a cache without TTLs: under which key, and when, in order."""
-        self._note(CacheHistory._take_used, [*found])
+        self._note(CacheHistory._take_used, [(digest(key), when) for key, when in found])
 
     def missed(
         self,
@@ -95,21 +107,27 @@ class CacheHistory:
         *,
         capacity: int | None,
     ) -> Diagnosis:
-        """Note that the key is asked for, until `ended`; and why it was missed will be in what this returns.
+        """Note that the key is asked for, until `ended`; why it was missed will be in what this returns.
 
         `request` is called if the key was not described before, and may say that it can't be read. `capacity`
         is how many entries an LRU holds that is full, `None` of any other cache.
         """
-        known = self._keys.get(digest(key))
-        asked = None if known is not None and known.is_described else request()
-        if asked is not None:
-            self._noted_text += sum(len(section.text) for section in asked.messages)
+        name = digest(key)
+        asked = None if self._will_be_described(name) else request()
         diagnosis = Diagnosis()
-        self._note(CacheHistory._take_missed, diagnosis, key, got, asked, capacity)
+        what = diagnosis, name, got, asked, capacity
+        self._note(CacheHistory._take_missed, *what, text=asked.length if asked else 0)
         return diagnosis
 
+    def _will_be_described(self, name: int) -> bool:
+        """Whether its request is known, and nothing that waits can have it forgotten."""
+        known = self._keys.get(name)
+        if known is None or not known.is_described:
+            return False
+        return len(self._keys) + len(self._noted) < self._most_keys()
+
     def stored(self, key: str, during: Interval, ttl: float | None) -> None:
-        self._note(CacheHistory._take_stored, key, during, ttl)
+        self._note(CacheHistory._take_stored, digest(key), during, ttl)
 
     def cleared(self, by: float) -> None:
         """All that was there `by` a time is gone, dropped by the program itself."""
@@ -117,35 +135,57 @@ class CacheHistory:
 
     def ended(self, key: str) -> None:
         """A call that had missed has ended. What it has stored was told before. A finalizer may tell."""
-        self._noted.append((CacheHistory._take_ended, key))
+        self._noted.append(_Noted(CacheHistory._take_ended, (digest(key),), 0))
 
-    def _note(self, *noted: Any) -> None:
-        self._noted.append(noted)
-        if len(self._noted) >= _MOST_NOTED or self._noted_text >= _MOST_TEXT:
-            self.settle()
-
-    def settle(self) -> None:
-        """Find out what all means that was noted. A failure with one thing does not keep others from it.
+    def make(self, diagnosis: Diagnosis) -> None:
+        """Take in what was noted up to that miss.
 
         Raises:
-            Exception: the first of the failures.
+            Exception: the first that could not be taken in.
         """
-        if not self._noted:
+        if not diagnosis.is_made:
+            self._take(len(self._noted) + 1, until=diagnosis)
+
+    def settle(self, most: int | None = None) -> None:
+        """Take in all that was noted, or so much. Raises as `make` does."""
+        self._take(len(self._noted) if most is None else most)
+
+    def relieve(self) -> None:
+        """Take a few in, where calls come faster than they are told of. Raises as `make` does."""
+        much = max(len(self._noted) / _MOST_NOTED, self._noted_text / _MOST_TEXT)
+        if much < 1 or not self._lock.acquire(timeout=_PATIENCE if much > 2 else 0):
             return
+        try:
+            for _ in range(min(_FEW, len(self._noted))):
+                self._take_next()
+        finally:
+            self._lock.release()
+
+    def _note(self, take: Callable[..., None], *noted: Any, text: int = 0) -> None:
+        self._noted.append(_Noted(take, noted, text))
+        self._noted_text += text
+
+    def _take(self, most: int, until: Diagnosis | None = None) -> None:
         failure = None
         with self._lock:
-            self._noted_text = 0
-            while self._noted:
-                take, *noted = self._noted.popleft()
+            for _ in range(most):
+                if not self._noted or (until is not None and until.is_made):
+                    break
                 try:
-                    take(self, *noted)
-                except Exception as error:
+                    self._take_next()
+                except Exception as error:  # which keeps nothing else from being taken in
                     failure = failure or error
         if failure is not None:
             raise failure
 
-    def _take_hit(self, key: str, got: Interval) -> None:
-        known = self._used(digest(key), got.end_ns)
+    def _take_next(self) -> None:
+        noted = self._noted.popleft()
+        # Threads that add at the same time may lose one another's.
+        self._noted_text = self._noted_text - noted.text if self._noted else 0
+        noted.take(self, *noted.what)
+
+    def _take_hit(self, name: int, got: Interval) -> None:
+        known = self._used(name, got.end_ns)
         if known.outlives is not None and got.start_ns > known.outlives:
             known.expires = known.outlives = None
             if not self._others_store:
@@ -153,28 +193,36 @@ class CacheHistory:
         if got.end_ns >= known.as_of:
             _is_there(known, got.end_ns)
 
-    def _take_used(self, found: Iterable[tuple[str, int]]) -> None:
-        for key, when in found:
-            known = self._used(digest(key), when)
+    def _take_used(self, found: Iterable[tuple[int, int]]) -> None:
+        for name, when in found:
+            known = self._used(name, when)
             if when >= known.as_of:
                 _is_there(known, when)
 
     def _take_missed(
         self,
         diagnosis: Diagnosis,
-        key: str,
+        name: int,
         got: Interval,
         asked: KeyedRequest | None,
         capacity: int | None,
     ) -> None:
-        name = digest(key)
+        try:
+            diagnosis.miss = self._why(name, got, asked, capacity)
+        finally:
+            diagnosis.is_made = True
+
+    def _why(
+        self, name: int, got: Interval, asked: KeyedRequest | None, capacity: int | None
+    ) -> Miss | None:
+        miss = None
         known = self._keys.get(name)
         is_described = known is not None and known.is_described
         described = None if asked is None or is_described else Request(asked)
         if known is not None:
-            diagnosis.miss = self._why_gone(name, known, got, capacity)
+            miss = self._why_gone(name, known, got, capacity)
         elif described is not None:
-            diagnosis.miss = self._requests.compare(described)
+            miss = self._requests.compare(described)
         known = self._used(name, got.start_ns)
         if described is not None:
             self._requests.add(described, self._share())
@@ -183,14 +231,15 @@ class CacheHistory:
         known.as_of = max(known.as_of, got.start_ns)
         if known.there_since is not None and known.there_since <= got.start_ns:
             known.there_since = None
+        return miss
 
-    def _take_stored(self, key: str, during: Interval, ttl: float | None) -> None:
-        known = self._used(digest(key), during.end_ns)
+    def _take_stored(self, name: int, during: Interval, ttl: float | None) -> None:
+        known = self._used(name, during.end_ns)
         if during.end_ns < known.as_of:
             return
         _is_there(known, during.end_ns)
         known.expires = known.outlives = None
-        if ttl is not None and self._honours_ttl:
+        if ttl is not None and isfinite(ttl) and self._honours_ttl:
             kept_ns = round(ttl * 1e9)
             known.expires = during.start_ns + kept_ns
             known.outlives = during.end_ns + kept_ns + _LATENESS_NS
@@ -198,16 +247,19 @@ class CacheHistory:
     def _take_cleared(self, by: float) -> None:
         self._cleared = by
 
-    def _take_ended(self, key: str) -> None:
-        known = self._keys.get(digest(key))
+    def _take_ended(self, name: int) -> None:
+        known = self._keys.get(name)
         if known is not None:
             known.asking = max(0, known.asking - 1)
+
+    def _most_keys(self) -> int:
+        return max(_FEWEST_KEYS, int(_MOST_KEYS * self._share()))
 
     def _used(self, name: int, now: int) -> _Key:
         known = self._keys.get(name)
         if known is None:
             known = self._keys[name] = _Key(now)
-            most = max(_FEWEST_KEYS, int(_MOST_KEYS * self._share()))
+            most = self._most_keys()
             while len(self._keys) > most:
                 self._keys.popitem(last=False)
         self._keys.move_to_end(name)

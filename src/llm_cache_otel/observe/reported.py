@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -49,23 +48,19 @@ def read(holder: Any, name: str) -> Any:
         return None
     if kind is dict:
         return holder.get(name)
-    if getattr(kind, "__getattr__", None) is _OF_PYDANTIC:
-        # Which takes its time to say that there is none, and of most names there is none.
-        found = getattr(holder, "__dict__", {}).get(name)
-        if found is not None or not (getattr(holder, _EXTRA, None) or _declares(kind, name)):
-            return found
-    elif isinstance(holder, Mapping):
+    if isinstance(holder, Mapping):
         return holder.get(name)
-    return getattr(holder, name, None)
+    if getattr(kind, "__getattr__", None) is not _GETATTR or kind.__getattribute__ is not _PLAINLY:
+        return getattr(holder, name, None)
+    try:  # Pydantic takes its time to say that there is none, and of most names there is none.
+        return _PLAINLY(holder, name)
+    except AttributeError:
+        extra = getattr(holder, _EXTRA, None)
+        return extra.get(name) if extra else None
 
 
-_OF_PYDANTIC = getattr(BaseModel, "__getattr__", None)
+_GETATTR, _PLAINLY = getattr(BaseModel, "__getattr__", None), object.__getattribute__
 _EXTRA = "__pydantic_extra__"
-
-
-@lru_cache(maxsize=512)
-def _declares(kind: Any, name: str) -> bool:
-    return hasattr(kind, name)
 
 
 class _Copy:
