@@ -78,7 +78,8 @@ TRUSTED = {
 }
 OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.
-    *("forks.", "instrument.", "instrumentor.", "observe.doors.", "reporters.", "settings.", "_"),
+    *("forks.", "arguments.", "instrument.", "instrumentor.", "observe.doors.", "reporters."),
+    *("settings.", "_"),
     *("emit.bounded.Bounded.__init__", "emit.spans.Spans.__init__"),
     *(
         "emit.gauges.Gauges.__init__",
