@@ -71,6 +71,7 @@ def _draw_scale(found: Sequence[Curve]) -> None:
             _from_zero(axes)
         if dimension == "prompt bytes":  # hits and misses lie far apart
             above.set_yscale("symlog", linthresh=1_000)
+            above.set_yticks([0, 500, 1_000, 10_000], ["0", "500", "1,000", "10,000"])
         if column == 0:
             above.set_ylabel("added per call, µs")
             below.set_ylabel("added, share of the bare call")
