@@ -565,7 +565,7 @@ def test_what_is_yet_to_be_awaited_is_no_cause_for_advice(
 
 
 def test_misses_that_come_faster_than_they_can_be_told_of(recording: Recording) -> None:
-    """Each is told, and explained: whoever calls has to help then, for no longer than a few of them take."""
+    """Whoever calls helps to tell, so that next to nothing is dropped; and what is, is counted."""
 
     @functools.lru_cache(maxsize=64)
     def echo(text: str) -> str:
@@ -576,10 +576,10 @@ def test_misses_that_come_faster_than_they_can_be_told_of(recording: Recording) 
         watched(f"what is {number}?")
     assert later.wait(120)
     found = recording.raw_points()
-    assert "llm_cache.instrumentation.errors" not in {metric.name for metric, _ in found}
-    counted = [point for metric, point in found if metric.name == "llm_cache.requests"]
-    assert sum(point.value for point in counted) == 8_000
-    assert {point.attributes[REASON] for point in counted} == {
-        "new_prompt",
-        "near_duplicate_prompt",
-    }
+    told = [point for metric, point in found if metric.name == "llm_cache.requests"]
+    dropped = sum(
+        point.value for metric, point in found if metric.name == "llm_cache.instrumentation.errors"
+    )
+    assert sum(point.value for point in told) + dropped == 8_000
+    assert dropped < 1_000  # on a machine that gives the thread no time for a while
+    assert {point.attributes[REASON] for point in told} == {"new_prompt", "near_duplicate_prompt"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +16,7 @@ from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
 from support.ways import MODEL, make_client
 
-from llm_cache_otel import flush, instrument
+from llm_cache_otel import flush, instrument, reporters
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit.pipeline import ending, private
@@ -106,8 +105,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, module_receiver: OtlpReceiver) -> Ite
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", module_receiver.grpc_endpoint)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-    door = sys.modules["llm_cache_otel.instrument"]
-    monkeypatch.setattr(door, "reporters", Reporters())
+    monkeypatch.setattr(reporters, "reporters", Reporters())
     monkeypatch.setattr(private, "_providers", private.PrivateProviders())
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(metrics._internal, "_METER_PROVIDER", None)
