@@ -150,6 +150,7 @@ def test_memory_stays_flat() -> None:
         history.missed(key, now, lambda: asked, capacity=None)
         history.stored(key, now, None)
         history.ended(key)
+        history.relieve()
         prompts.compare_and_add(SentPrompt("s", (system, user)), now, None, is_marked=False)
 
     sizes = []

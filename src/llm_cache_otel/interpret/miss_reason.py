@@ -122,9 +122,8 @@ class CacheHistory:
     def _will_be_described(self, name: int) -> bool:
         """Whether its request is known, and nothing that waits can have it forgotten."""
         known = self._keys.get(name)
-        if known is None or not known.is_described:
-            return False
-        return len(self._keys) + len(self._noted) < self._most_keys()
+        is_described = known is not None and known.is_described
+        return is_described and len(self._keys) + len(self._noted) < self._most_keys()
 
     def stored(self, key: str, during: Interval, ttl: float | None) -> None:
         self._note(CacheHistory._take_stored, digest(key), during, ttl)
@@ -156,8 +155,9 @@ class CacheHistory:
         if much < 1 or not self._lock.acquire(timeout=_PATIENCE if much > 2 else 0):
             return
         try:
-            for _ in range(min(_FEW, len(self._noted))):
-                self._take_next()
+            for _ in range(_FEW):
+                if self._noted:  # a handler of a signal may have taken in the rest meanwhile
+                    self._take_next()
         finally:
             self._lock.release()
 

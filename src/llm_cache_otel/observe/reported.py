@@ -46,9 +46,7 @@ def read(holder: Any, name: str) -> Any:
     kind: Any = type(holder)
     if holder is None:
         return None
-    if kind is dict:
-        return holder.get(name)
-    if isinstance(holder, Mapping):
+    if kind is dict or isinstance(holder, Mapping):
         return holder.get(name)
     if getattr(kind, "__getattr__", None) is not _GETATTR or kind.__getattribute__ is not _PLAINLY:
         return getattr(holder, name, None)
