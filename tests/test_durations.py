@@ -18,9 +18,11 @@ from support.ways import MODEL, make_client
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit.durations import Durations
+from llm_cache_otel.emit.tally import Labels
 from llm_cache_otel.later import later
 
 BOUNDARIES = [0.1, 1.0]
+ONE = Labels(of="one")
 
 
 class Read:
@@ -65,8 +67,8 @@ def durations(read: Read) -> Durations:
 
 def test_each_is_counted_where_it_belongs(read: Read, durations: Durations) -> None:
     for seconds in (0.05, 0.1, 0.5, 2.0, 3.0):
-        durations.record(seconds, {"of": "one"})
-    durations.record(0.5, {"of": "another"})
+        durations.record(seconds, ONE)
+    durations.record(0.5, Labels(of="another"))
     assert read.points("d") == [], "nothing is said before it is passed on"
     durations.pass_on()
     durations.pass_on()
@@ -82,8 +84,8 @@ def test_of_each_bucket_the_last_that_is_sampled_is_an_exemplar(
 ) -> None:
     contexts = in_spans(4)
     for seconds, context in zip((0.05, 0.06, 2.0, 0.5), contexts, strict=True):
-        durations.record(seconds, {}, context)
-    durations.record(0.07, {})  # whose span is not sampled
+        durations.record(seconds, ONE, context)
+    durations.record(0.07, ONE)  # whose span is not sampled
     durations.pass_on()
     (point,) = read.points("d")
     found = {exemplar.value: exemplar.span_id for exemplar in point.exemplars}
@@ -135,7 +137,7 @@ def test_where_no_batch_ends_no_more_are_kept_for_it(
     """Calls may come faster than they are told of, for as long as they like."""
     monkeypatch.setattr("llm_cache_otel.emit.durations._MOST", 10)
     for _ in range(25):
-        durations.record(0.5, {})
+        durations.record(0.5, ONE)
     (point,) = read.points("d")
     assert point.count == 20
     durations.pass_on()

@@ -23,7 +23,7 @@ from support.payloads import CREATED, PAYLOADS, Payload
 
 from llm_cache_otel import Rates
 from llm_cache_otel.emit.bill_metrics import BillMetrics
-from llm_cache_otel.emit.tally import Tallies
+from llm_cache_otel.emit.tally import Labels, Tallies
 from llm_cache_otel.facts import Bill, Cost, InferenceResponse, Unpriced, Usage
 from llm_cache_otel.interpret.inference import Inference, inference_of
 from llm_cache_otel.interpret.prices import Prices
@@ -253,15 +253,16 @@ def test_every_counter_only_grows(bought: list[tuple[Usage, Rates, bool]]) -> No
     provider = MeterProvider([reader], shutdown_on_exit=False)
     tallies = Tallies(provider.get_meter(__name__))
     metrics, before = BillMetrics(tallies), dict[tuple[Any, ...], float]()
+    whose = Labels()
     without = 0.0
     for usage, rates, hit in bought:
         prices = Prices({"mine": rates}, {}, PriceTable.BUNDLED)
         cost = prices.cost_of(Inference(None, ("mine",), usage, CREATED))
         assert isinstance(cost, Cost)
         if hit:
-            metrics.record_hit(Bill(usage, cost), {})
+            metrics.record_hit(Bill(usage, cost), whose)
         else:
-            metrics.record_attempt(Bill(usage, cost), {})
+            metrics.record_attempt(Bill(usage, cost), whose)
             without += float(cost.spent + cost.saved - cost.premium)
         tallies.pass_on()
         after = counters(reader)

@@ -49,7 +49,7 @@ class BillMetrics:
 
     def record_hit(self, saved: Bill, whose: Labels) -> None:
         """What the call had taken whose answer was found."""
-        layer = {**whose, names.LAYER: "response"}
+        layer = whose.but(names.LAYER, "response")
         if saved.cost is not None:
             self._saved.add(float(saved.cost.spent), layer)
         if saved.usage is not None:
@@ -64,7 +64,7 @@ class BillMetrics:
             self._add_unpriced(reason, whose, times)
 
     def record_attempt(self, bill: Bill, whose: Labels) -> None:
-        layer = {**whose, names.LAYER: "prompt"}
+        layer = whose.but(names.LAYER, "prompt")
         if bill.cost is not None:
             self._spent.add(float(bill.cost.spent), whose)
             saved, premium = bill.cost.apart()
@@ -78,7 +78,7 @@ class BillMetrics:
 
     def record_tokens(self, usage: Usage, inference: Labels) -> None:
         """As the GenAI conventions say, but for what was not reported: that is not recorded as 0."""
-        labels = {**inference, names.GEN_AI_TOKEN_MODALITY: "unknown"}
+        labels = inference.but(names.GEN_AI_TOKEN_MODALITY, "unknown")
         counts = usage.counts()
         for part, counter in self._tokens.items():
             if part in counts:
@@ -86,9 +86,9 @@ class BillMetrics:
 
     def _add_saved_tokens(self, kind: str, tokens: int | None, layer: Labels) -> None:
         if tokens:
-            self._saved_tokens.add(tokens, {**layer, names.TOKEN_TYPE: kind})
+            self._saved_tokens.add(tokens, layer.but(names.TOKEN_TYPE, kind))
 
     def _add_unpriced(self, reason: Unpriced | None, whose: Labels, times: int = 1) -> None:
         if reason is not None:
-            labels = {name: value for name, value in whose.items() if name != names.NAME}
-            self._unpriced.add(times, {**labels, names.UNPRICED_REASON: reason.value})
+            labels = whose.but(names.NAME, None).but(names.UNPRICED_REASON, reason.value)
+            self._unpriced.add(times, labels)

@@ -34,17 +34,16 @@ class Durations:
     def __init__(self, histogram: Histogram, boundaries: Sequence[float]) -> None:
         self.histogram = histogram
         self._boundaries = boundaries
-        self._series: dict[tuple[object, ...], _Series] = {}
+        self._series: dict[int, _Series] = {}
         self._kept = 0
 
     def record(self, seconds: float, labels: Labels, context: Context | None = None) -> None:
         """`context` is of a span that is sampled, if there is one."""
         if self._kept >= _MOST:
             self.pass_on()
-        key = *labels, *labels.values()
-        series = self._series.get(key)
+        series = self._series.get(id(labels))
         if series is None:
-            series = self._series[key] = _Series(labels)
+            series = self._series[id(labels)] = _Series(labels)
         if context is not None:
             bucket = bisect_left(self._boundaries, seconds)
             series.exemplars[bucket] = len(series.values), context

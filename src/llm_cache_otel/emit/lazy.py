@@ -25,12 +25,13 @@ from llm_cache_otel.guard import Guard
 class LazySpan(Span):
     """Stands in for the span that `start` starts, once, when it is first asked for anything. Thread-safe.
 
-    It begins `around`; where starting it fails, what begins within it is of the span there.
+    It begins `around`; where starting it fails, what begins within it is of the span there. `start` is told
+    whether it is over already, so that nobody can write to it any longer.
     """
 
     def __init__(
         self,
-        start: Callable[[Opening, Context], Span],
+        start: Callable[[Opening, Context, bool], Span],
         opening: Opening,
         around: Context,
         guard: Guard,
@@ -45,15 +46,23 @@ class LazySpan(Span):
     @property
     def started(self) -> Span:
         span = self._span
-        if span is None:
-            with self._lock:
-                span = self._span
+        return self._begin(is_over=False) if span is None else span
+
+    @property
+    def ended(self) -> Span:
+        """For who finishes it."""
+        span = self._span
+        return self._begin(is_over=True) if span is None else span
+
+    def _begin(self, *, is_over: bool) -> Span:
+        with self._lock:
+            span = self._span
+            if span is None:
+                with self._guard("spans"):
+                    span = self._start(self._opening, self._around, is_over)
                 if span is None:
-                    with self._guard("spans"):
-                        span = self._start(self._opening, self._around)
-                    if span is None:
-                        span = NonRecordingSpan(get_current_span(self._around).get_span_context())
-                    self._span = span
+                    span = NonRecordingSpan(get_current_span(self._around).get_span_context())
+                self._span = span
         return span
 
     def get_span_context(self) -> SpanContext:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 
 from opentelemetry.context import Context
@@ -17,7 +16,7 @@ from llm_cache_otel.emit.company import is_told
 from llm_cache_otel.emit.durations import Durations
 from llm_cache_otel.emit.gauges import Gauges
 from llm_cache_otel.emit.scope import SpanScope
-from llm_cache_otel.emit.tally import Labels, Tallies
+from llm_cache_otel.emit.tally import Labels, LabelValue, Tallies
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
@@ -56,6 +55,15 @@ _BOUNDED = (
     names.SERVER_ADDRESS,
 )
 _MOST_KNOWN = 1_000
+
+_WHOSE = (names.NAME, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_REQUEST_MODEL)
+_REQUEST = (names.OUTCOME, names.BACKEND, names.ERROR_TYPE, *_WHOSE)
+_KEY = (names.GEN_AI_PROVIDER_NAME,)
+_BACKEND = (names.BACKEND, names.NAME, names.OPERATION, names.ERROR_TYPE)
+_ATTEMPT = (
+    *(names.GEN_AI_OPERATION_NAME, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_REQUEST_MODEL),
+    *(names.GEN_AI_RESPONSE_MODEL, names.SERVER_ADDRESS, names.SERVER_PORT),
+)
 
 
 class Metrics:
@@ -102,7 +110,7 @@ class Metrics:
             *(self._backend_duration, self._operation_duration),
         )
         self._bounded = {name: Bounded() for name in _BOUNDED}
-        self._known: dict[tuple[object, ...], Labels] = {}
+        self._known: dict[tuple[tuple[str, ...], tuple[LabelValue | None, ...]], Labels] = {}
 
     @staticmethod
     def _durations(meter: Meter, name: str, what: str, boundaries: list[float]) -> Durations:
@@ -128,29 +136,20 @@ class Metrics:
 
     def record_call(self, call: CallFacts, verdict: Verdict) -> None:
         context = _context(call.scope)
-        whose = {
-            names.NAME: call.name,
-            names.GEN_AI_PROVIDER_NAME: call.provider,
-            names.GEN_AI_REQUEST_MODEL: call.model,
-        }
-        what = {
-            names.OUTCOME: None if verdict.outcome is None else verdict.outcome.value,
-            names.BACKEND: call.backend,
-            names.ERROR_TYPE: call.error_type,
-            **whose,
-        }
-        labels = self._labels(what)
+        whose = call.name, call.provider, call.model
+        outcome = None if verdict.outcome is None else verdict.outcome.value
+        labels = self._labels(_REQUEST, outcome, call.backend, call.error_type, *whose)
         self._request_duration.record(call.interval.seconds, labels, context)
         if verdict.reason is not None:
-            labels = {**labels, names.REASON: verdict.reason.value}
+            labels = labels.but(names.REASON, verdict.reason.value)
         self._requests.add(1, labels)
-        owner = self._labels(whose)
+        owner = self._labels(_WHOSE, *whose)
         if verdict.saved_duration:
             self._saved_duration.add(verdict.saved_duration, owner)
         if verdict.saved is not None:
             self._bills.record_hit(verdict.saved, owner)
         if call.key is not None:
-            provider = self._labels({names.GEN_AI_PROVIDER_NAME: call.provider})
+            provider = self._labels(_KEY, call.provider)
             self._key_duration.record(call.key.interval.seconds, provider, context)
         if call.lookup is not None and call.lookup.get is not None:
             self.record_backend(call.lookup.get, context)
@@ -167,13 +166,9 @@ class Metrics:
 
     def record_function_hits(self, hits: FunctionHits, spared: Spared) -> None:
         """Several hits of a function's cache at once, of one provider and model."""
-        whose = {
-            names.NAME: hits.name,
-            names.GEN_AI_PROVIDER_NAME: spared.provider,
-            names.GEN_AI_REQUEST_MODEL: spared.model,
-        }
-        what = {names.OUTCOME: Outcome.HIT.value, names.BACKEND: hits.backend, **whose}
-        labels, owner = self._labels(what), self._labels(whose)
+        whose = hits.name, spared.provider, spared.model
+        labels = self._labels(_REQUEST, Outcome.HIT.value, hits.backend, None, *whose)
+        owner = self._labels(_WHOSE, *whose)
         self._requests.add(spared.count, labels)
         for seconds in spared.durations:
             self._request_duration.record(seconds, labels)
@@ -182,13 +177,9 @@ class Metrics:
         self._bills.record_spared(spared, owner)
 
     def record_backend(self, backend: BackendFacts, context: Context | None = None) -> None:
+        operation = backend.operation.value
         labels = self._labels(
-            {
-                names.BACKEND: backend.backend,
-                names.NAME: backend.name,
-                names.OPERATION: backend.operation.value,
-                names.ERROR_TYPE: backend.error_type,
-            }
+            _BACKEND, backend.backend, backend.name, operation, backend.error_type
         )
         context = context or _context(backend.scope)
         self._backend_duration.record(backend.interval.seconds, labels, context)
@@ -198,48 +189,41 @@ class Metrics:
             return
         request = attempt.request
         labels = self._labels(
-            {
-                names.GEN_AI_OPERATION_NAME: request.operation,
-                names.GEN_AI_PROVIDER_NAME: request.provider,
-                names.GEN_AI_REQUEST_MODEL: request.model,
-                names.GEN_AI_RESPONSE_MODEL: attempt.response.model,
-                names.SERVER_ADDRESS: request.server_address,
-                names.SERVER_PORT: request.server_port,
-            }
+            _ATTEMPT,
+            *(request.operation, request.provider, request.model),
+            *(attempt.response.model, request.server_address, request.server_port),
         )
         context = _context(attempt.scope)
         if bill is not None and bill.usage is not None:
             self._bills.record_tokens(bill.usage, labels)
         if attempt.error_type is not None:
-            labels = {**labels, **self._labels({names.ERROR_TYPE: attempt.error_type})}
+            labels = labels.but(names.ERROR_TYPE, self._bound(names.ERROR_TYPE, attempt.error_type))
         self._operation_duration.record(attempt.interval.seconds, labels, context)
 
     def _record_prompt(self, found: PromptFinding, whose: Labels) -> None:
-        labels = {**whose, names.PROMPT_OUTCOME: found.outcome.value}
+        labels = whose.but(names.PROMPT_OUTCOME, found.outcome.value)
         if found.reason is not None:
-            labels[names.PROMPT_REASON] = found.reason.value
+            labels = labels.but(names.PROMPT_REASON, found.reason.value)
         self._prompt_requests.add(1, labels)
 
     def count_error(self, where: str, error_type: str, times: int = 1) -> None:
         """Count errors of our own; leans on nothing here that could be what failed."""
         self._errors.add(times, {names.INSTRUMENTATION_WHERE: where, names.ERROR_TYPE: error_type})
 
-    def _labels(self, values: Mapping[str, str | int | None]) -> Labels:
-        """Not to be changed: most calls have those of another."""
-        key = *values, *values.values()
-        labels = self._known.get(key)
+    def _labels(self, keys: tuple[str, ...], *values: LabelValue | None) -> Labels:
+        labels = self._known.get((keys, values))
         if labels is None:
-            labels = {
-                name: self._bound(name, value)
-                for name, value in values.items()
+            labels = Labels(
+                (name, self._bound(name, value))
+                for name, value in zip(keys, values, strict=True)
                 if value is not None
-            }
+            )
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[key] = labels
+            self._known[keys, values] = labels
         return labels
 
-    def _bound(self, name: str, value: str | int) -> str | int:
+    def _bound(self, name: str, value: LabelValue) -> LabelValue:
         bound = self._bounded.get(name)
         return value if bound is None or not isinstance(value, str) else bound(value)
 

@@ -38,6 +38,7 @@ from llm_cache_otel.emit.span_attributes import (
     present,
     sendable,
 )
+from llm_cache_otel.emit.whole_span import WholeSpan, WholeSpans
 from llm_cache_otel.facts import (
     AttemptFacts,
     BackendFacts,
@@ -68,6 +69,7 @@ class Spans:
         self.provider = provider
         self._alone = alone
         self._tracer = provider.get_tracer(names.SCOPE, __version__, names.SCHEMA_URL)
+        self._whole = WholeSpans(self._tracer)
         self._create_names = Bounded(other=names.CREATE)
         if not alone:
             go_ahead(self, end_of(self._tracer))
@@ -115,18 +117,19 @@ class Spans:
         tellers = (neighbour.tracer for neighbour in neighbours)
         return not self._alone and is_told(tellers, self._tracer)
 
-    def _start(self, opening: Opening, around: Context) -> Span:
+    def _start(self, opening: Opening, around: Context, is_over: bool) -> Span:  # noqa: FBT001
         request = opening.request
+        name = sendable(self._name(opening))
+        kind = SpanKind.INTERNAL if request is None else SpanKind.CLIENT
+        attributes = present(
+            {names.RESPONSE_MODEL: opening.response_model}
+            if request is None
+            else at_creation(request)
+        )
+        if is_over and self._whole.are_as_good():
+            return self._whole.start(name, around, kind, attributes, opening.start_ns)
         return self._tracer.start_span(
-            sendable(self._name(opening)),
-            around,
-            kind=SpanKind.INTERNAL if request is None else SpanKind.CLIENT,
-            attributes=present(
-                {names.RESPONSE_MODEL: opening.response_model}
-                if request is None
-                else at_creation(request)
-            ),
-            start_time=opening.start_ns,
+            name, around, kind=kind, attributes=attributes, start_time=opening.start_ns
         )
 
     def _name(self, opening: Opening) -> str:
@@ -145,6 +148,7 @@ class Spans:
                 return " ".join(filter(None, (opening.request.operation, opening.request.model)))
 
     def finish_call(self, call: CallFacts, verdict: Verdict | None, guard: Guard) -> None:
+        span = _ended(call.scope)
         if call.lookup is not None:
             self._finish_lookup(call.lookup, call, guard)
         unknown = (None,) * len(call.attempts)
@@ -154,7 +158,6 @@ class Spans:
             self._finish_attempt(attempt, bill, prompt)
         if call.store is not None:
             self._finish_store(call.store, call, guard)
-        span = _recording(call.scope)
         if span is not None:
             attributes = of_call(call, verdict)
             if call.attempts and _has_no_span(call.attempts[-1].scope):
@@ -185,22 +188,21 @@ class Spans:
     ) -> Span | None:
         """What was done in memory has none yet: nothing else could have begun within it."""
         if part.scope is not None or not isinstance(call.scope, SpanScope):
-            return _recording(part.scope)
+            return _ended(part.scope)
         opening = Opening(role, part.interval.start_ns)
         # A sampler or processor that fails with it does not cost the call its own.
-        span = self._span(opening, call.scope.context, guard).started
-        return span if span.is_recording() else None
+        return _recorded(self._span(opening, call.scope.context, guard).ended)
 
     def finish_backend(self, backend: BackendFacts) -> None:
         """A `get` or `set` of an adapter that is observed by itself."""
-        span = _recording(backend.scope)
+        span = _ended(backend.scope)
         if span is not None:
             _finish(span, backend.interval, backend.error_type, of_backend(backend))
 
     def _finish_attempt(
         self, attempt: AttemptFacts, bill: Bill | None, prompt: PromptFinding | None
     ) -> None:
-        span = _recording(attempt.scope)
+        span = _ended(attempt.scope)
         if span is None:
             return
         response = attempt.response
@@ -216,12 +218,15 @@ class Spans:
         _finish(span, attempt.interval, attempt.error_type, attributes)
 
 
-def _recording(scope: Scope | None) -> Span | None:
-    """The span that is to be finished; `None` where somebody else's tells it, or it is not sampled."""
+def _ended(scope: Scope | None) -> Span | None:
+    """The span that is to be finished; `None` where somebody else's tells it, or it is not recorded."""
     if not isinstance(scope, SpanScope) or scope.stepped_back:
         return None
-    span = scope.span.started if isinstance(scope.span, LazySpan) else scope.span
-    return span if span.is_recording() else None
+    return _recorded(scope.span.ended if isinstance(scope.span, LazySpan) else scope.span)
+
+
+def _recorded(span: Span) -> Span | None:
+    return span if isinstance(span, WholeSpan) or span.is_recording() else None
 
 
 def _finish(
@@ -229,8 +234,13 @@ def _finish(
 ) -> None:
     if error_type is not None:
         attributes = {**attributes, names.ERROR_TYPE: error_type}
-        # No description and no exception event: messages carry prompts and completions.
-        span.set_status(Status(StatusCode.ERROR))
+    # No description and no exception event: messages carry prompts and completions.
+    status = Status(StatusCode.UNSET if error_type is None else StatusCode.ERROR)
+    if isinstance(span, WholeSpan):
+        span.finish(present(attributes), status, interval.end_ns)
+        return
+    if error_type is not None:
+        span.set_status(status)
     span.set_attributes(present(attributes))
     span.end(interval.end_ns)
 

@@ -5,7 +5,31 @@ from __future__ import annotations
 from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Meter
 
-Labels = dict[str, "str | int | float | bool"]
+LabelValue = str | int | float | bool
+
+
+class Labels(dict[str, LabelValue]):
+    """A metric's attributes, which are never changed: most calls have the very ones of another."""
+
+    __slots__ = ("_others",)
+
+    _others: dict[tuple[str, LabelValue | None], Labels]
+
+    def but(self, name: str, value: LabelValue | None) -> Labels:
+        """The same with `value` for one name, or without it; the same object each time, so of few values."""
+        try:
+            return self._others[name, value]
+        except AttributeError:
+            self._others = {}
+        except KeyError:
+            pass
+        other = Labels(self)
+        if value is None:
+            other.pop(name, None)
+        else:
+            other[name] = value
+        self._others[name, value] = other
+        return other
 
 
 class Tally:
@@ -13,12 +37,11 @@ class Tally:
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
-        self._sums: dict[tuple[object, ...], tuple[float, Labels]] = {}
+        self._sums: dict[int, tuple[float, Labels]] = {}
 
     def add(self, amount: float, labels: Labels) -> None:
-        key = *labels, *labels.values()
-        before, _ = self._sums.get(key, (0, labels))
-        self._sums[key] = before + amount, labels
+        noted = self._sums.get(id(labels))
+        self._sums[id(labels)] = (amount if noted is None else noted[0] + amount), labels
 
     def pass_on(self) -> None:
         """Without a context, and so without an exemplar: it is of many calls."""

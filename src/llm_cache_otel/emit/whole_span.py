@@ -1,0 +1,159 @@
+"""Spans that the SDK is handed whole, once they are over, where nobody has asked for them before.
+
+The SDK's own `Span` is made to be written to by many while it lasts, and takes five times as long to make as
+what its processors are given of it at its end. Here is done what `Tracer.start_span` and `Span.end` do, and
+nothing else: whoever watches spans begin, or changes them as they end, is given the SDK's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    TraceFlags,
+    get_current_span,
+)
+from opentelemetry.util.types import AttributeValue
+
+from llm_cache_otel.emit.ahead import Ahead
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+Attributes = Mapping[str, AttributeValue]
+
+_MOST_ATTRIBUTES = 100
+"""More than any span of ours has."""
+
+_USED = ("_is_enabled", "_tracer_metrics", "_instrumentation_scope", "instrumentation_info")
+"""What of the SDK's tracer is its own affair; where a later one lacks it, that makes every span itself."""
+
+
+class WholeSpan(NonRecordingSpan):
+    """One that is recorded, with an end to come. Whoever else asks finds it as if that had been."""
+
+    def __init__(
+        self, context: SpanContext, tell: Callable[[Attributes, Status, int], ReadableSpan]
+    ) -> None:
+        super().__init__(context)
+        self._tell = tell
+        self._told: ReadableSpan | None = None
+
+    def finish(self, attributes: Attributes, status: Status, end_ns: int) -> None:
+        """Give the SDK's processors all of it."""
+        self._told = self._tell(attributes, status, end_ns)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the SDK's can be asked for when it has ended, such as `attributes`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._told, name)
+
+
+class WholeSpans:
+    """Makes those of one `opentelemetry.sdk.trace.Tracer`."""
+
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
+        self._processors: object = None
+        self._are_quiet = False
+
+    def are_as_good(self) -> bool:
+        """Whether nobody could tell one from the SDK's own: not if a processor watches them begin."""
+        with suppress(AttributeError, ImportError):
+            processors = self._tracer.span_processor._span_processors
+            if processors is not self._processors:
+                self._are_quiet = self._has_room() and all(map(_is_quiet, processors))
+                self._processors = processors
+            return self._are_quiet
+        return False
+
+    def _has_room(self) -> bool:
+        from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor, Tracer
+
+        limits = self._tracer._span_limits
+        return (
+            type(self._tracer) is Tracer
+            and type(self._tracer.span_processor) is SynchronousMultiSpanProcessor
+            and all(hasattr(self._tracer, name) for name in _USED)
+            and limits.max_span_attribute_length is None
+            and (
+                limits.max_span_attributes is None or limits.max_span_attributes > _MOST_ATTRIBUTES
+            )
+        )
+
+    def start(
+        self, name: str, around: Context, kind: SpanKind, attributes: Attributes, start_ns: int
+    ) -> Span:
+        """As `Tracer.start_span`; what is recorded is a `WholeSpan`."""
+        tracer = self._tracer
+        within = get_current_span(around).get_span_context()
+        if not tracer._is_enabled():
+            return NonRecordingSpan(within)
+        ids = tracer.id_generator
+        parent = within if within.is_valid else None
+        if parent is None:
+            trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
+        else:
+            trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
+        sampled = tracer.sampler.should_sample(around, trace_id, name, kind, attributes, ())
+        flags = TraceFlags.SAMPLED if sampled.decision.is_sampled() else TraceFlags.DEFAULT
+        if is_random:
+            flags |= TraceFlags.RANDOM_TRACE_ID
+        context = SpanContext(
+            trace_id,
+            ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=TraceFlags(flags),
+            trace_state=sampled.trace_state,
+        )
+        ended = tracer._tracer_metrics.start_span(parent, sampled.decision)
+        if not sampled.decision.is_recording():
+            return NonRecordingSpan(context)
+        begun = dict(sampled.attributes)
+        if begun != attributes:  # a sampler's own may be anything
+            begun = dict(BoundedAttributes(attributes=begun))
+
+        def tell(more: Attributes, status: Status, end_ns: int) -> ReadableSpan:
+            from opentelemetry.sdk.trace import ReadableSpan
+
+            span = ReadableSpan(
+                name=name,
+                context=context,
+                parent=parent,
+                resource=tracer.resource,
+                attributes={**begun, **more},
+                kind=kind,
+                instrumentation_info=tracer.instrumentation_info,
+                status=status,
+                start_time=start_ns,
+                end_time=end_ns,
+                instrumentation_scope=tracer._instrumentation_scope,
+            )
+            ended()
+            tracer.span_processor.on_end(span)
+            return span
+
+        return WholeSpan(context, tell)
+
+
+def _is_quiet(processor: Any) -> bool:
+    """Whether it does nothing before a span has ended."""
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+
+    kinds = SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor, Ahead
+    return all(
+        getattr(method, "__func__", None)
+        in {vars(kind).get(method.__name__, kind) for kind in kinds}
+        for method in (processor.on_start, processor._on_ending)
+    )
