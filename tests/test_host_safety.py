@@ -59,6 +59,7 @@ TRUSTED = {
     "observe.seams._tapped",
     "observe.backend.Tap.get",
     *("observe.backend.Tap.set", "observe.backend.MemoryTap.get"),
+    *("observe.backend.MemoryTap.set", "observe.backend._timed"),
     "observe.backend._observed",
     *("observe.store_methods.StoreMethods.get", "observe.store_methods._awaited"),
     "observe.backend.is_busy",
@@ -75,12 +76,14 @@ TRUSTED = {
     *(f"emit.lazy.LazySpan.{name}" for name in ("set_attribute", "set_attributes", "add_event")),
     *(f"emit.lazy.LazySpan.{name}" for name in ("add_link", "update_name", "set_status", "end")),
     *("emit.lazy.LazySpan.record_exception", "emit.lazy.LazySpan.__getattr__"),
+    "emit.whole_span.WholeSpan.__getattr__",  # and of one that has ended: test_whole_spans.py
 }
 OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.
     *("forks.", "arguments.", "instrument.", "instrumentor.", "observe.doors.", "reporters."),
     *("settings.", "_"),
     *("emit.bounded.Bounded.__init__", "emit.spans.Spans.__init__"),
+    "emit.whole_span.WholeSpans.__init__",
     *(
         "emit.gauges.Gauges.__init__",
         "emit.gauges.Gauges.include",

@@ -14,6 +14,7 @@ from instructor.cache import AutoCache, BaseCache, DiskCache
 from opentelemetry import context as context_api
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -144,7 +145,11 @@ def test_a_sampler_that_fails_at_a_memory_cache_costs_the_call_no_other_span(
     exporter = InMemorySpanExporter()
     tracers = TracerProvider(sampler=FailsAtCaches(), shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
-    client = instrument(make_client(provider, cache=AutoCache()), tracer_provider=tracers)
+    client = instrument(
+        make_client(provider, cache=AutoCache()),
+        tracer_provider=tracers,
+        meter_provider=NoOpMeterProvider(),
+    )
     client.create(**REQUEST)
     client.client.close()
     assert later.wait(10)

@@ -33,15 +33,15 @@ def is_told(tellers: Iterable[object], ours: object) -> bool:
     """
     if _is_told_around():
         return True
-    end = end_of(ours)
-    return any(teller is None or end_of(teller) is end for teller in tellers)
+    return any(teller is None or end_of(teller) is end_of(ours) for teller in tellers)
 
 
 def _is_told_around() -> bool:
     """Whether somebody outside of this context tells the inference, or says not to."""
+    context = context_api.get_current()
     return (
-        context_api.get_value(names.UTIL_GENAI_INFERENCE) is not None
-        or context_api.get_value(names.SUPPRESS_LANGUAGE_MODEL) is True
+        context.get(names.UTIL_GENAI_INFERENCE) is not None
+        or context.get(names.SUPPRESS_LANGUAGE_MODEL) is True
     )
 
 

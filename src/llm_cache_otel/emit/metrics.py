@@ -15,6 +15,7 @@ from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import is_told
 from llm_cache_otel.emit.durations import Durations
 from llm_cache_otel.emit.gauges import Gauges
+from llm_cache_otel.emit.lazy import LazySpan
 from llm_cache_otel.emit.scope import SpanScope
 from llm_cache_otel.emit.tally import Labels, LabelValue, Tallies
 from llm_cache_otel.facts import (
@@ -233,4 +234,6 @@ def _context(scope: Scope | None) -> Context | None:
     if not isinstance(scope, SpanScope):
         return None
     span = get_current_span(scope.context)
+    if isinstance(span, LazySpan):
+        span = span.ended
     return scope.context if span.get_span_context().trace_flags.sampled else None

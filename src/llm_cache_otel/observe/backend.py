@@ -19,6 +19,12 @@ Done = Callable[[BackendFacts, Any, bool], None]
 """Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
 
 
+DoneInMemory = Callable[
+    [Method, tuple[Any, ...], dict[str, Any], Any, BaseException | None, int, int], None
+]
+"""Takes how the cache was asked, what it gave or raised, and when, in readings of `time.perf_counter_ns`."""
+
+
 def is_busy(cache: object) -> bool:
     return any(busy is cache for busy in surroundings.get(NOWHERE).busy)
 
@@ -111,34 +117,18 @@ class Tap(wrapt.BaseObjectProxy[Any]):
 
 
 class MemoryTap(wrapt.BaseObjectProxy[Any]):
-    """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see.
+    """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see."""
 
-    `found` is told what it gave, or what it raised, and when, in readings of `time.perf_counter_ns`.
-    """
-
-    def __init__(
-        self, cache: Any, guard: Guard, found: Callable[[Any, Any, int, int], None]
-    ) -> None:
+    def __init__(self, cache: Any, guard: Guard, done: DoneInMemory) -> None:
         super().__init__(cache)
         self._self_guard = guard
-        self._self_found = found
+        self._self_done = done
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        value = failure = None
-        start = time.perf_counter_ns()
-        try:
-            value = self.__wrapped__.get(*args, **kwargs)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            end = time.perf_counter_ns()
-            try:
-                self._self_found(value, failure, start, end)
-            except Exception as error:
-                if not self._self_guard.swallows("cache get", error):
-                    raise
-        return value
+        return _timed(self, _GET, self.__wrapped__.get, args, kwargs)
+
+    def set(self, *args: Any, **kwargs: Any) -> Any:
+        return _timed(self, _SET, self.__wrapped__.set, args, kwargs)
 
 
 _GET, _SET = ADAPTER["get"], ADAPTER["set"]
@@ -161,3 +151,27 @@ def _observed(
     finally:
         if observing.is_inside:  # an interrupt has struck
             observing.leave()
+
+
+def _timed(
+    tap: MemoryTap,
+    method: Method,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    value = failure = None
+    start = time.perf_counter_ns()
+    try:
+        value = function(*args, **kwargs)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        end = time.perf_counter_ns()
+        try:
+            tap._self_done(method, args, kwargs, value, failure, start, end)
+        except Exception as error:
+            if not tap._self_guard.swallows("cache in memory", error):
+                raise
+    return value

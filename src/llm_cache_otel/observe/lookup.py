@@ -20,7 +20,7 @@ from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.backend import BackendStep, MemoryTap, Tap
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Surroundings
-from llm_cache_otel.observe.stores import Asked
+from llm_cache_otel.observe.stores import Asked, Method
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.call import Call
@@ -44,7 +44,37 @@ class _CacheStep:
 
     def tapped(self, cache: Any) -> Tap | MemoryTap:
         """What Instructor's helper is to use in the adapter's place."""
+        if self._call.asks_nobody:
+            return MemoryTap(cache, self._call.guard, self._done_in_memory)
         return Tap(cache, self._call.guard, self._backend_step)
+
+    def _done_in_memory(
+        self,
+        method: Method,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        value: Any,
+        error: BaseException | None,
+        start: int,
+        end: int,
+    ) -> None:
+        call, clock = self._call, self._call.clock
+        hit = ttl = None
+        if method.operation is Operation.SET:
+            asked = method.asked(args, kwargs)
+            value, ttl = asked.value, asked.ttl
+        elif error is None:
+            hit = value is not None
+        self._backend = BackendFacts(
+            operation=method.operation,
+            interval=Interval(clock.at(start), clock.at(end)),
+            backend=call.backend or "",
+            name=call.name,
+            hit=hit,
+            entry_size=entry_size(value),
+            ttl=ttl,
+            error_type=None if error is None else error_type(error),
+        )
 
     def _backend_step(self, operation: Operation, cache: object, asked: Asked) -> BackendStep:
         return BackendStep(
@@ -77,25 +107,6 @@ class Lookup(_CacheStep):
         if call.key is None:  # where the key function is not seen, which is told the same
             call.prepared(response_model)
         super().__init__(call, SpanRole.LOOKUP, start_ns)
-
-    def tapped(self, cache: Any) -> Tap | MemoryTap:
-        if self._call.asks_nobody:
-            return MemoryTap(cache, self._call.guard, self._found_in_memory)
-        return super().tapped(cache)
-
-    def _found_in_memory(
-        self, value: Any, error: BaseException | None, start: int, end: int
-    ) -> None:
-        call = self._call
-        self._backend = BackendFacts(
-            operation=Operation.GET,
-            interval=Interval(call.clock.at(start), call.clock.at(end)),
-            backend=call.backend or "",
-            name=call.name,
-            hit=None if error is not None else value is not None,
-            entry_size=entry_size(value),
-            error_type=None if error is None else error_type(error),
-        )
 
     def failed(self, error: BaseException) -> None:
         self._finish(None, error)

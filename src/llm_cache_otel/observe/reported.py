@@ -26,7 +26,7 @@ _AROUND = ("message", "response", "x_groq")
 
 def reported_usage(response: Any) -> Reported | None:
     """What a response, or one chunk of a stream, reports; `None` if it reports nothing."""
-    for part in (response, *(read(response, name) for name in _AROUND)):
+    for part in chain((response,), (read(response, name) for name in _AROUND)):
         for name in _HOLDERS:
             usage = _Copy().of(read(part, name), _DEEPEST)
             if isinstance(usage, dict) and usage:

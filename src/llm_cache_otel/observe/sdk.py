@@ -6,10 +6,11 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,10 +109,13 @@ def _server(client: Any) -> tuple[str | None, int | None]:
     if url is None:
         options = declared(declared(client, "_api_client"), "_http_options")
         url = getattr(options, "base_url", None)
-    if url is None:
-        return None, None
+    return (None, None) if url is None else _address(str(url))
+
+
+@lru_cache(maxsize=128)
+def _address(url: str) -> tuple[str | None, int | None]:
     try:
-        parts = urlsplit(str(url))
+        parts = urlsplit(url)
         return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:  # no address, or no port that there is
         return None, None
@@ -221,12 +225,14 @@ def _service_tier(response: Any, parts: list[Any]) -> str | None:
 
     Of Bedrock's see https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
     """
-    latency = read(read(response, "performanceConfig"), "latency")
-    if isinstance(latency, str) and latency == "optimized":
-        return latency
-    of_bedrock = read(response, "serviceTier")
-    if isinstance(of_bedrock, Mapping):
-        of_bedrock = of_bedrock.get("type")
+    of_bedrock = None
+    if isinstance(response, Mapping):
+        latency = read(response.get("performanceConfig"), "latency")
+        if isinstance(latency, str) and latency == "optimized":
+            return latency
+        of_bedrock = response.get("serviceTier")
+        if isinstance(of_bedrock, Mapping):
+            of_bedrock = of_bedrock.get("type")
     said = (*(read(part, "service_tier") for part in parts), of_bedrock)
     tier = next((each for each in said if each is not None), None)
     tier = tier.value if isinstance(tier, Enum) else tier
@@ -249,21 +255,22 @@ def _created(parts: list[Any]) -> float | None:
 
 
 def _finish_reasons(response: Any) -> tuple[str, ...]:
-    delta = read(response, "delta")
-    holders: list[Any] = [response] if delta is None else [response, delta]
+    return tuple(
+        reason.name.lower() if isinstance(reason, Enum) else reason
+        for reason in _stops(response)
+        if isinstance(reason, (Enum, str))
+    )
+
+
+def _stops(response: Any) -> Iterator[Any]:
+    """Of each answer that there are several of, or else of the only one."""
     for name in ("choices", "candidates"):
         several = read(response, name)
         if isinstance(several, (list, tuple)):  # anything else might be used up by looking
-            holders.extend(several)
-    found: list[str] = []
-    for holder in holders:
-        for name in ("finish_reason", "stop_reason", "stopReason"):
-            reason = read(holder, name)
-            if isinstance(reason, Enum):
-                found.append(reason.name.lower())
-            elif isinstance(reason, str):
-                found.append(reason)
-    return tuple(found)
+            yield from (read(each, "finish_reason") for each in several)
+            return
+    for holder in (response, read(response, "delta")):
+        yield from (read(holder, name) for name in ("finish_reason", "stop_reason", "stopReason"))
 
 
 def reports_all(chunk: Any) -> bool:

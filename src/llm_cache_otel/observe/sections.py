@@ -82,6 +82,11 @@ def _messages(messages: Any) -> Iterator[Section]:
 
 
 def _message(message: Any, number: int) -> Iterator[Section]:
+    if type(message) is dict and len(message) == 2:  # as most are, and the quickest read
+        text, role = message.get("content"), message.get("role")
+        if type(text) is str and type(role) is str and role in _ROLES:
+            yield Section("messages", text, _ROLES[role], number)
+            return
     if isinstance(message, BaseModel):
         message = _plain(message)
     if not isinstance(message, Mapping):
@@ -90,8 +95,7 @@ def _message(message: Any, number: int) -> Iterator[Section]:
     holder = next((name for name in _TEXTS if message.get(name) is not None), None)
     rest = {name: value for name, value in message.items() if name != holder}
     content = None if holder is None else message[holder]
-    said = _ROLES.get(rest["role"]) if len(rest) == 1 and type(rest.get("role")) is str else None
-    yield from _content(content, "messages", number, json_of(rest) if said is None else said)
+    yield from _content(content, "messages", number, json_of(rest))
 
 
 def _content(content: Any, part: str, number: int | None, rest: str) -> Iterator[Section]:
