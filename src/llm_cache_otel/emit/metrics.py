@@ -233,7 +233,7 @@ def _context(scope: Scope | None) -> Context | None:
     """For an exemplar: of a span that is sampled, whoever's it is."""
     if not isinstance(scope, SpanScope):
         return None
-    span = get_current_span(scope.context)
+    span = get_current_span(scope.context) if scope.stepped_back else scope.span
     if isinstance(span, LazySpan):
         span = span.ended
     return scope.context if span.get_span_context().trace_flags.sampled else None

@@ -159,8 +159,9 @@ def _of_setup(call: CallFacts) -> Iterator[Advice]:
                 "cache_namespace, Instructor gives each client one of its own. Give them the same, for "
                 'example cache_namespace="my-app".',
             )
-    honours_ttl = None if call.history is None else call.history.honours_ttl
-    if call.ttl is not None and honours_ttl is False:
+    if call.ttl is None or call.history is None:
+        return
+    if call.history.honours_ttl is False:
         yield Advice(
             ("ttl", call.name, call.backend),
             f"{'ttl' if call.function else 'cache_ttl'} does nothing: this {_cache(call)} ignores it. "
