@@ -14,9 +14,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from bench.floor import Later, teller, told
-from bench.names import BARE, FLOOR, FLOOR_LATER, OURS, OUTAGES, UNSAMPLED
+from bench.names import BARE, FLOOR, OURS, OUTAGES, UNSAMPLED, WRAPPED
 from bench.telemetry import Exported
 from bench.workload import MODEL, Case
+from bench.wrappers import see_client, see_inside
 from llm_cache_otel import instrument
 from llm_cache_otel.emit import names
 
@@ -68,10 +69,11 @@ def _floor(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
     return _told_by_the_sdk(make, exported, lambda tell: tell())
 
 
-def _floor_later(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
+def _wrapped(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
     later = Later()
     made, to_flush = _told_by_the_sdk(make, exported, later.put)
-    return made, (later, *to_flush)
+    see_inside()
+    return lambda *args: see_client(made(*args)), (later, *to_flush)
 
 
 def _told_by_the_sdk(
@@ -164,7 +166,7 @@ SET_UPS = {
     OURS: Contender(_ours, _OURS_SPANS, counts_outcomes=True, not_in_memory=(names.CACHE_LOOKUP,)),
     UNSAMPLED: Contender(_unsampled, _NO_SPANS, counts_outcomes=True),
     FLOOR: Contender(_floor, _OURS_SPANS, counts_outcomes=True),
-    FLOOR_LATER: Contender(_floor_later, _OURS_SPANS, counts_outcomes=True),
+    WRAPPED: Contender(_wrapped, _OURS_SPANS, counts_outcomes=True),
     "openinference": Contender(_openinference, _PEER_SPANS),
     "openllmetry (openai)": Contender(_openllmetry, _OPENLLMETRY_SPANS),
     "genai-openai": Contender(_genai, _GENAI_SPANS),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 BARE, OURS, UNSAMPLED = "bare", "llm-cache-otel", "llm-cache-otel, unsampled"
-FLOOR, FLOOR_LATER = "the SDK alone", "the SDK alone, on a thread"
+FLOOR, WRAPPED = "the SDK alone", "wrappers, the SDK on a thread"
 COST = (
-    *(BARE, "bare again", OURS, UNSAMPLED, FLOOR, FLOOR_LATER),
+    *(BARE, "bare again", OURS, UNSAMPLED, FLOOR, WRAPPED),
     *("openinference", "openllmetry (openai)", "genai-openai", "cachelens"),
 )
 OUTAGES = ("answers", "answers, again", "is absent", "hangs", "refuses", "throttles")

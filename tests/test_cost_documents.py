@@ -12,7 +12,7 @@ from support.versions import HAS_NAMESPACES
 
 from bench import documents, result, tables
 from bench.load import fill
-from bench.names import FLOOR, FLOOR_LATER
+from bench.names import WRAPPED
 from bench.workload import Provider, ask, messages
 
 
@@ -47,7 +47,7 @@ def test_the_saved_result_names_no_place(saved: dict[str, Any]) -> None:
 
 def test_every_part_was_measured(saved: dict[str, Any]) -> None:
     parts = [table.part for table in tables.tables(saved)]
-    assert parts == ["cost", "scale", "scale points", "imports", "memory"]
+    assert parts == ["cost", "instructions", "scale", "scale points", "imports", "memory"]
 
 
 def race(ours: float) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def test_what_grows_is_not_called_flat(small: float, large: float, said: str) ->
 
 
 def test_a_target_is_met_or_not() -> None:
-    floors = {FLOOR: [[104.0, 101.5]] * 4, FLOOR_LATER: [[101.0, 103.0]] * 4}
-    rounds = {"hit": {**race(102.0), **floors}, "miss": {**race(106.0), **floors}}
+    floor = {WRAPPED: [[101.0, 101.5]] * 4}
+    rounds = {"hit": {**race(102.0), **floor}, "miss": {**race(106.0), **floor}}
     (table,) = tables.tables({"cost": {"rounds": rounds}})
     told = {(row[0], row[1]): row[4] for row in table.rows}
     assert told["hit", "llm-cache-otel"] == "≤ 1.03 ✓, ≤ 1.08 ✓"
