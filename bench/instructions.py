@@ -8,6 +8,7 @@ until it is encoded; a cold cache, which makes an instruction take longer, does 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -15,10 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.names import BARE, FLOOR, OURS, UNSAMPLED, WRAPPED
+from bench.names import BARE, OURS, WRAPPED
 from bench.process import BenchError, Worker
 
-CONTENDERS = (BARE, OURS, UNSAMPLED, FLOOR, WRAPPED, "openinference")
+CONTENDERS = (BARE, OURS, WRAPPED)
 
 _CASES = ("hit", "miss")
 _FEW = 10
@@ -41,7 +42,7 @@ def measure(step: Callable[[], object], *, quick: bool) -> dict[str, dict[str, i
         step()
         return counted
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(wanted, pool.map(count, wanted), strict=True))
     return {
         case: {
