@@ -69,21 +69,23 @@ class WholeSpans:
 
     def are_as_good(self) -> bool:
         """Whether nobody could tell one from the SDK's own: not if a processor watches them begin."""
-        with suppress(AttributeError, ImportError):
+        with suppress(Exception):  # whatever they are made of
             processors = self._tracer.span_processor._span_processors
             if processors is not self._processors:
-                self._are_quiet = self._has_room() and all(map(_is_quiet, processors))
+                self._are_quiet = self._is_usual() and all(map(_is_quiet, processors))
                 self._processors = processors
             return self._are_quiet
         return False
 
-    def _has_room(self) -> bool:
-        from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor, Tracer
+    def _is_usual(self) -> bool:
+        from opentelemetry.sdk.trace import Span, SynchronousMultiSpanProcessor, Tracer
 
         limits = self._tracer._span_limits
         return (
             type(self._tracer) is Tracer
             and type(self._tracer.span_processor) is SynchronousMultiSpanProcessor
+            # Somebody may have wrapped them.
+            and all(map(_is_the_sdks, (self._tracer.start_span, Span.start, Span.end)))
             and all(hasattr(self._tracer, name) for name in _USED)
             and limits.max_span_attribute_length is None
             and (
@@ -119,7 +121,7 @@ class WholeSpans:
         ended = tracer._tracer_metrics.start_span(parent, sampled.decision)
         if not sampled.decision.is_recording():
             return NonRecordingSpan(context)
-        begun = dict(sampled.attributes)
+        begun = dict(sampled.attributes or {})
         if begun != attributes:  # a sampler's own may be anything
             begun = dict(BoundedAttributes(attributes=begun))
 
@@ -144,6 +146,12 @@ class WholeSpans:
             return span
 
         return WholeSpan(context, tell)
+
+
+def _is_the_sdks(function: Any) -> bool:
+    """Not by its name, which a wrapper has from what it wraps."""
+    namespace = getattr(function, "__globals__", None)
+    return isinstance(namespace, dict) and namespace.get("__name__") == "opentelemetry.sdk.trace"
 
 
 def _is_quiet(processor: Any) -> bool:
