@@ -31,7 +31,7 @@ class LazySpan(Span):
 
     def __init__(
         self,
-        start: Callable[[Opening, Context, bool], Span],
+        start: Callable[[Opening, Context, Guard, bool], Span],
         opening: Opening,
         around: Context,
         guard: Guard,
@@ -59,7 +59,7 @@ class LazySpan(Span):
             span = self._span
             if span is None:
                 with self._guard("spans"):
-                    span = self._start(self._opening, self._around, is_over)
+                    span = self._start(self._opening, self._around, self._guard, is_over)
                 if span is None:
                     span = NonRecordingSpan(get_current_span(self._around).get_span_context())
                 self._span = span

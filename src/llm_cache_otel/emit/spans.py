@@ -117,7 +117,13 @@ class Spans:
         tellers = (neighbour.tracer for neighbour in neighbours)
         return not self._alone and is_told(tellers, self._tracer)
 
-    def _start(self, opening: Opening, around: Context, is_over: bool) -> Span:  # noqa: FBT001
+    def _start(
+        self,
+        opening: Opening,
+        around: Context,
+        guard: Guard,
+        is_over: bool,  # noqa: FBT001  as a LazySpan calls it
+    ) -> Span:
         request = opening.request
         name = sendable(self._name(opening))
         kind = SpanKind.INTERNAL if request is None else SpanKind.CLIENT
@@ -126,7 +132,11 @@ class Spans:
             if request is None
             else at_creation(request)
         )
-        if is_over and self._whole.are_as_good():
+        is_whole = False
+        if is_over:
+            with guard("spans"):
+                is_whole = self._whole.are_as_good()
+        if is_whole:
             return self._whole.start(name, around, kind, attributes, opening.start_ns)
         return self._tracer.start_span(
             name, around, kind=kind, attributes=attributes, start_time=opening.start_ns

@@ -68,8 +68,12 @@ class WholeSpans:
         self._are_quiet = False
 
     def are_as_good(self) -> bool:
-        """Whether nobody could tell one from the SDK's own: not if a processor watches them begin."""
-        with suppress(Exception):  # whatever they are made of
+        """Whether nobody could tell one from the SDK's own: not if a processor watches them begin.
+
+        Raises:
+            Exception: a processor that can't be asked.
+        """
+        with suppress(AttributeError, ImportError):  # of another make
             processors = self._tracer.span_processor._span_processors
             if processors is not self._processors:
                 self._are_quiet = self._is_usual() and all(map(_is_quiet, processors))

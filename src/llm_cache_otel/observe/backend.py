@@ -101,6 +101,9 @@ class BackendStep:
         )
 
 
+_GET, _SET = ADAPTER["get"], ADAPTER["set"]
+
+
 class Tap(wrapt.BaseObjectProxy[Any]):
     """Stands in for the adapter while one of Instructor's helpers uses it, and is one for all who ask."""
 
@@ -116,6 +119,28 @@ class Tap(wrapt.BaseObjectProxy[Any]):
         return _observed(self, _SET, "cache set", self.__wrapped__.set, args, kwargs)
 
 
+def _timed(method: Method, name: str) -> Callable[..., Any]:
+    def timed(self: MemoryTap, *args: Any, **kwargs: Any) -> Any:
+        value = failure = None
+        function = getattr(self.__wrapped__, name)
+        start = time.perf_counter_ns()
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            end = time.perf_counter_ns()
+            try:
+                self._self_done(method, args, kwargs, value, failure, start, end)
+            except Exception as error:
+                if not self._self_guard.swallows("cache in memory", error):
+                    raise
+        return value
+
+    return timed
+
+
 class MemoryTap(wrapt.BaseObjectProxy[Any]):
     """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see."""
 
@@ -124,14 +149,8 @@ class MemoryTap(wrapt.BaseObjectProxy[Any]):
         self._self_guard = guard
         self._self_done = done
 
-    def get(self, *args: Any, **kwargs: Any) -> Any:
-        return _timed(self, _GET, self.__wrapped__.get, args, kwargs)
-
-    def set(self, *args: Any, **kwargs: Any) -> Any:
-        return _timed(self, _SET, self.__wrapped__.set, args, kwargs)
-
-
-_GET, _SET = ADAPTER["get"], ADAPTER["set"]
+    get = _timed(_GET, "get")
+    set = _timed(_SET, "set")
 
 
 def _observed(
@@ -151,27 +170,3 @@ def _observed(
     finally:
         if observing.is_inside:  # an interrupt has struck
             observing.leave()
-
-
-def _timed(
-    tap: MemoryTap,
-    method: Method,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    value = failure = None
-    start = time.perf_counter_ns()
-    try:
-        value = function(*args, **kwargs)
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        end = time.perf_counter_ns()
-        try:
-            tap._self_done(method, args, kwargs, value, failure, start, end)
-        except Exception as error:
-            if not tap._self_guard.swallows("cache in memory", error):
-                raise
-    return value
