@@ -8,7 +8,7 @@ import pytest
 from instructor.cache import AutoCache
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader, Sum
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import get_current_span, set_span_in_context
@@ -18,7 +18,7 @@ from support.ways import MODEL, make_client
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit.durations import Durations
-from llm_cache_otel.emit.tally import Labels
+from llm_cache_otel.emit.tally import Labels, Tallies
 from llm_cache_otel.later import later
 
 BOUNDARIES = [0.1, 1.0]
@@ -39,7 +39,7 @@ class Read:
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics
-            if metric.name == name and isinstance(metric.data, Histogram)
+            if metric.name == name and isinstance(metric.data, Histogram | Sum)
             for point in metric.data.data_points
         ]
 
@@ -167,3 +167,13 @@ def test_a_histogram_that_fails_keeps_no_other_from_being_told(
 
 def _fails(self: Durations) -> None:
     raise RuntimeError("a meter that fails")
+
+
+def test_sums_of_ever_new_labels_are_passed_on_meanwhile(read: Read) -> None:
+    tallies = Tallies(read.provider.get_meter("test"))
+    counter = tallies.counter("c", "1", "")
+    for _ in range(5_000):
+        counter.add(1, Labels(of="one"))
+    assert len(counter._sums) <= 1_024
+    tallies.pass_on()
+    assert [point.value for point in read.points("c")] == [5_000]

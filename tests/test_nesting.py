@@ -401,3 +401,29 @@ def test_entry_sizes_are_those_of_what_is_in_the_cache(
     hit = recording.spans("cache lookup")[1]
     for span in (recording.span("cache store"), hit):
         assert span.attributes["llm_cache.entry.size"] == len(entry.encode()) > 900
+
+
+def test_a_cache_that_is_observed_by_itself_amid_a_call_tells_its_set_once(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    cache = AutoCache()
+
+    class Late(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def observe(cls, value: str) -> str:
+            instrument(cache, **recording.providers)
+            return value
+
+    client = instrument(make_client(provider, cache=cache), **recording.providers)
+    client.create(**{**REQUEST, "response_model": Late})
+    client.client.close()
+    assert len(recording.spans("cache store")) == 1
+    counted = {
+        point.attributes["llm_cache.operation"]: point.count
+        for metric, point in recording.raw_points()
+        if metric.name == "llm_cache.backend.duration"
+    }
+    assert counted == {"get": 1, "set": 1}

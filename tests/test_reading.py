@@ -241,3 +241,19 @@ def test_entry_sizes_are_in_bytes(entry: object, size: int | None) -> None:
 def test_errors_are_named_by_class() -> None:
     assert error_type(KeyError("secret")) == "KeyError"
     assert error_type(openai.OpenAIError("secret")) == "openai.OpenAIError"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons"),
+    [
+        ({"choices": [{"finish_reason": "stop", "stop_reason": "</s>"}]}, ("stop",)),  # vLLM's
+        ({"choices": [{"stop_reason": "end"}, {"finish_reason": None}]}, ("end",)),
+        ({"choices": [], "stop_reason": "end_turn"}, ("end_turn",)),
+        ({"choices": [], "candidates": [{"finish_reason": "max"}]}, ("max",)),
+        ({"delta": {"stop_reason": "tool_use"}}, ("tool_use",)),
+        ({"stopReason": "end_turn"}, ("end_turn",)),
+        ({"choices": iter([{"finish_reason": "stop"}])}, ()),
+    ],
+)
+def test_why_an_answer_stopped(answer: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    assert sdk.inference_response(answer).finish_reasons == reasons

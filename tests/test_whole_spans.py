@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import (
     Span,
     SpanLimits,
     SpanProcessor,
+    SynchronousMultiSpanProcessor,
     Tracer,
     TracerProvider,
 )
@@ -301,26 +302,104 @@ def test_a_tracer_of_another_make_is_asked_for_every_span(
     assert whole == []
 
 
-@pytest.mark.parametrize("wrapped", [(Tracer, "start_span"), (Span, "start"), (Span, "end")])
+def _of_a_processor(tracers: TracerProvider) -> Any:
+    return tracers._active_span_processor._span_processors[-1]
+
+
+@pytest.mark.parametrize("when", ["before the first call", "after it"])
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (lambda tracers: Tracer, "start_span"),
+        *((lambda tracers: Span, name) for name in ("start", "set_attributes", "end")),
+        (lambda tracers: SimpleSpanProcessor, "on_start"),
+        (lambda tracers: SynchronousMultiSpanProcessor, "on_start"),
+        (lambda tracers: tracers._active_span_processor, "on_start"),
+        (_of_a_processor, "on_start"),
+        (_of_a_processor, "_on_ending"),
+    ],
+)
 def test_who_has_wrapped_the_sdks_own_sees_every_span(
-    wrapped: tuple[type, str],
+    place: Callable[[TracerProvider], Any],
+    name: str,
+    when: str,
     provider: SimulatedProvider,
     whole: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As agents of vendors' do."""
-    kind, name = wrapped
-    original, seen = getattr(kind, name), []
+    """As agents of vendors' do, and whoever attaches one to a program that runs."""
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
+    client = instrument(
+        make_client(provider, cache=AutoCache()), tracer_provider=tracers, meter_provider=METERS
+    )
+    if when == "after it":
+        client.create(**REQUEST)
+        assert later.wait(10)
+    whole.clear()
+    holder = place(tracers)
+    original, seen = getattr(holder, name), []
 
     @functools.wraps(original)
     def around(*args: Any, **kwargs: Any) -> Any:
         seen.append(name)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(kind, name, around)
-    spans = told(provider, AutoCache())
+    monkeypatch.setattr(holder, name, around)
+    client.create(**REQUEST)
+    client.create(**{**REQUEST, "messages": [{"role": "user", "content": "another"}]})
+    client.client.close()
+    assert later.wait(10)
     assert whole == []
-    assert len(seen) >= len(spans) >= 6
+    assert len(seen) >= 5
+
+
+def test_who_is_put_among_the_processors_by_hand_sees_every_span(
+    provider: SimulatedProvider,
+) -> None:
+    tracers, watching = TracerProvider(shutdown_on_exit=False), Watching()
+    client = instrument(
+        make_client(provider, cache=AutoCache()), tracer_provider=tracers, meter_provider=METERS
+    )
+    processors: Any = tracers._active_span_processor
+    processors._span_processors = [*processors._span_processors]
+    client.create(**REQUEST)
+    assert later.wait(10)
+    processors._span_processors.append(watching)
+    client.create(**REQUEST)
+    client.client.close()
+    assert later.wait(10)
+    assert watching.seen == ["create User"]
+
+
+class Meddling(Deciding):
+    """Adds to what it is shown."""
+
+    def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+        shown = args[4]
+        shown.update(self._attributes)
+        return SamplingResult(self._decision, shown)
+
+
+@pytest.mark.parametrize("kind", [Deciding, Meddling])
+def test_what_samplers_add_is_cleaned_and_limited_as_the_sdk_does(
+    kind: type[Deciding], provider: SimulatedProvider, whole: list[str]
+) -> None:
+    more = {"bad": object(), "list": [1, "a"], "": "e", **{f"k{n}": n for n in range(200)}}
+    found = []
+    for processor in (None, Quietly()):
+        spans = told(
+            provider,
+            AutoCache(),
+            sampler=kind(Decision.RECORD_AND_SAMPLE, more),
+            processor=processor,
+        )
+        found.append(
+            [(len(span.attributes or {}), span.dropped_attributes) for span in spans]
+            + [sorted(str(key) for key in span.attributes or {}) for span in spans]
+        )
+    assert whole
+    assert found[0] == found[1]
 
 
 def test_a_tracer_that_is_disabled_tells_nothing(
@@ -388,6 +467,7 @@ def test_a_span_that_is_kept_looks_as_any_that_has_ended(
     assert dict(span.attributes) == dict(ended.attributes or {})
     assert "late" not in span.attributes
     assert (span.name, span.kind, span.start_time) == (ended.name, ended.kind, ended.start_time)
+    assert span._attributes == dict(ended.attributes or {})  # as telemetry's own code may read
     assert not hasattr(span, "nothing_of_the_kind")
     child = tracers.get_tracer("after").start_span(
         "later", trace_api.set_span_in_context(span, context_api.Context())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Meter
 
+_MOST = 1_024
+"""Labels that are kept: where calls come faster than they are told of, no batch ends."""
+
 LabelValue = str | int | float | bool
 
 
@@ -41,6 +44,8 @@ class Tally:
 
     def add(self, amount: float, labels: Labels) -> None:
         noted = self._sums.get(id(labels))
+        if noted is None and len(self._sums) >= _MOST:
+            self.pass_on()
         self._sums[id(labels)] = (amount if noted is None else noted[0] + amount), labels
 
     def pass_on(self) -> None:

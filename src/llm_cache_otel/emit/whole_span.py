@@ -34,8 +34,21 @@ Attributes = Mapping[str, AttributeValue]
 _MOST_ATTRIBUTES = 100
 """More than any span of ours has."""
 
-_USED = ("_is_enabled", "_tracer_metrics", "_instrumentation_scope", "instrumentation_info")
-"""What of the SDK's tracer is its own affair; where a later one lacks it, that makes every span itself."""
+_USED = (
+    *("sampler", "id_generator", "resource", "span_processor", "instrumentation_info"),
+    *("_is_enabled", "_tracer_metrics", "_instrumentation_scope", "_span_limits"),
+)
+"""What is taken of the SDK's tracer; one that lacks any of it makes every span itself."""
+
+_STEPS = ("__init__", "start", "set_attributes", "set_status", "end")
+"""What a span of the SDK's goes through, in its class."""
+
+_QUIET = {
+    f"{kind}.{name}"
+    for kind in ("SpanProcessor", "SimpleSpanProcessor", "BatchSpanProcessor")
+    for name in ("on_start", "_on_ending")
+}
+"""Methods of the SDK's processors, which do nothing."""
 
 
 class WholeSpan(NonRecordingSpan):
@@ -54,9 +67,10 @@ class WholeSpan(NonRecordingSpan):
 
     def __getattr__(self, name: str) -> Any:
         """What the SDK's can be asked for when it has ended, such as `attributes`."""
-        if name.startswith("_"):
+        told = self.__dict__.get("_told")
+        if told is None or name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self._told, name)
+        return getattr(told, name)
 
 
 class WholeSpans:
@@ -64,32 +78,39 @@ class WholeSpans:
 
     def __init__(self, tracer: Any) -> None:
         self._tracer = tracer
-        self._processors: object = None
-        self._are_quiet = False
+        self._asked: tuple[list[object], bool] = [], False
 
     def are_as_good(self) -> bool:
-        """Whether nobody could tell one from the SDK's own: not if a processor watches them begin.
+        """Whether nobody could tell one from the SDK's own: not if anybody watches them begin.
 
         Raises:
             Exception: a processor that can't be asked.
         """
         with suppress(AttributeError, ImportError):  # of another make
-            processors = self._tracer.span_processor._span_processors
-            if processors is not self._processors:
-                self._are_quiet = self._is_usual() and all(map(_is_quiet, processors))
-                self._processors = processors
-            return self._are_quiet
+            from opentelemetry.sdk.trace import Span
+
+            watching = self._tracer.span_processor
+            # As of now: any of them may be wrapped at any time.
+            steps = [self._tracer.start_span, watching.on_start, watching._on_ending]
+            steps += [getattr(Span, name) for name in _STEPS]
+            began = len(steps)
+            for processor in watching._span_processors:
+                steps += processor.on_start, processor._on_ending
+            asked, are_as_good = self._asked
+            if steps != asked:
+                are_as_good = self._is_usual() and all(map(_is_the_sdks, steps[:began]))
+                are_as_good = are_as_good and all(map(_is_quiet, steps[began:]))
+                self._asked = steps, are_as_good
+            return are_as_good
         return False
 
     def _is_usual(self) -> bool:
-        from opentelemetry.sdk.trace import Span, SynchronousMultiSpanProcessor, Tracer
+        from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor, Tracer
 
         limits = self._tracer._span_limits
         return (
             type(self._tracer) is Tracer
             and type(self._tracer.span_processor) is SynchronousMultiSpanProcessor
-            # Somebody may have wrapped them.
-            and all(map(_is_the_sdks, (self._tracer.start_span, Span.start, Span.end)))
             and all(hasattr(self._tracer, name) for name in _USED)
             and limits.max_span_attribute_length is None
             and (
@@ -111,7 +132,8 @@ class WholeSpans:
             trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
         else:
             trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
-        sampled = tracer.sampler.should_sample(around, trace_id, name, kind, attributes, ())
+        shown = dict(attributes)  # which it may change
+        sampled = tracer.sampler.should_sample(around, trace_id, name, kind, shown, ())
         flags = TraceFlags.SAMPLED if sampled.decision.is_sampled() else TraceFlags.DEFAULT
         if is_random:
             flags |= TraceFlags.RANDOM_TRACE_ID
@@ -125,19 +147,21 @@ class WholeSpans:
         ended = tracer._tracer_metrics.start_span(parent, sampled.decision)
         if not sampled.decision.is_recording():
             return NonRecordingSpan(context)
-        begun = dict(sampled.attributes or {})
-        if begun != attributes:  # a sampler's own may be anything
-            begun = dict(BoundedAttributes(attributes=begun))
+        begun: dict[str, Any] | BoundedAttributes = dict(sampled.attributes or {})
+        if begun != attributes:  # a sampler's own may be anything, and as many
+            most = tracer._span_limits.max_span_attributes
+            begun = BoundedAttributes(most, begun, immutable=False)
 
         def tell(more: Attributes, status: Status, end_ns: int) -> ReadableSpan:
             from opentelemetry.sdk.trace import ReadableSpan
 
+            begun.update(more)
             span = ReadableSpan(
                 name=name,
                 context=context,
                 parent=parent,
                 resource=tracer.resource,
-                attributes={**begun, **more},
+                attributes=begun,
                 kind=kind,
                 instrumentation_info=tracer.instrumentation_info,
                 status=status,
@@ -155,17 +179,12 @@ class WholeSpans:
 def _is_the_sdks(function: Any) -> bool:
     """Not by its name, which a wrapper has from what it wraps."""
     namespace = getattr(function, "__globals__", None)
-    return isinstance(namespace, dict) and namespace.get("__name__") == "opentelemetry.sdk.trace"
+    name = namespace.get("__name__") if isinstance(namespace, dict) else None
+    return isinstance(name, str) and name.startswith("opentelemetry.sdk.trace")
 
 
-def _is_quiet(processor: Any) -> bool:
-    """Whether it does nothing before a span has ended."""
-    from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-
-    kinds = SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor, Ahead
-    return all(
-        getattr(method, "__func__", None)
-        in {vars(kind).get(method.__name__, kind) for kind in kinds}
-        for method in (processor.on_start, processor._on_ending)
-    )
+def _is_quiet(method: Any) -> bool:
+    """Whether a processor's does nothing before a span has ended."""
+    if getattr(method, "__func__", None) in (Ahead.on_start, Ahead._on_ending):
+        return True
+    return _is_the_sdks(method) and method.__qualname__ in _QUIET

@@ -20,6 +20,7 @@ from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.backend import BackendStep, MemoryTap, Tap
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.step import Surroundings
+from llm_cache_otel.observe.store_methods import store_methods
 from llm_cache_otel.observe.stores import Asked, Method
 
 if TYPE_CHECKING:
@@ -158,6 +159,11 @@ class Store(_CacheStep):
     def __init__(self, call: Call, key: Any = None) -> None:
         self._key = key
         super().__init__(call, SpanRole.STORE, call.clock.now())
+
+    def tapped(self, cache: Any) -> Tap | MemoryTap:
+        if store_methods.get(cache) is not None:  # by itself, since the call began
+            self._call.asks_nobody = False
+        return super().tapped(cache)
 
     def failed(self, error: BaseException) -> None:
         self._finish(error)

@@ -226,11 +226,11 @@ def _service_tier(response: Any, parts: list[Any]) -> str | None:
     Of Bedrock's see https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
     """
     of_bedrock = None
-    if isinstance(response, Mapping):
-        latency = read(response.get("performanceConfig"), "latency")
+    if len(parts) > 1 or isinstance(response, Mapping):  # with `ResponseMetadata`, as a dict
+        latency = read(read(response, "performanceConfig"), "latency")
         if isinstance(latency, str) and latency == "optimized":
             return latency
-        of_bedrock = response.get("serviceTier")
+        of_bedrock = read(response, "serviceTier")
         if isinstance(of_bedrock, Mapping):
             of_bedrock = of_bedrock.get("type")
     said = (*(read(part, "service_tier") for part in parts), of_bedrock)
@@ -266,8 +266,12 @@ def _stops(response: Any) -> Iterator[Any]:
     """Of each answer that there are several of, or else of the only one."""
     for name in ("choices", "candidates"):
         several = read(response, name)
-        if isinstance(several, (list, tuple)):  # anything else might be used up by looking
-            yield from (read(each, "finish_reason") for each in several)
+        if (
+            isinstance(several, (list, tuple)) and several
+        ):  # anything else may be used up by looking
+            for each in several:
+                reason = read(each, "finish_reason")
+                yield read(each, "stop_reason") if reason is None else reason
             return
     for holder in (response, read(response, "delta")):
         yield from (read(holder, name) for name in ("finish_reason", "stop_reason", "stopReason"))
