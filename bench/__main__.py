@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-PARTS = ("cost", "instructions", "scale", "imports", "memory", "show")
+PARTS = ("cost", "scale", "imports", "memory", "show")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "parts",
         nargs="*",
         metavar="part",
-        help="cost: a hit and a miss beside peers (the default). instructions: the same, by valgrind. "
+        help="cost: a hit and a miss beside peers (the default). "
         "scale: over keys, prompt size, threads, tasks, clients and stores. imports: what importing takes. "
         "memory: a million calls, for an hour. show: what was saved, and the documents anew",
         type=_part,

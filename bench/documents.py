@@ -24,7 +24,6 @@ _PICTURES = {
 }
 _PARTS = {
     "cost": "A call",
-    "instructions": "A call, in instructions",
     "outages": "A Collector in trouble",
     "scale": "Scale",
     "imports": "Import",

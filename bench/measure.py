@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from bench import imports, instructions, memory, scale
+from bench import imports, memory, scale
 from bench.names import COST
 from bench.race import race
 from bench.result import conditions
@@ -24,13 +24,7 @@ _HEATS, _QUICK_HEATS, _TURNS = 6, 1, 4
 
 def measure(part: str, command: str, options: argparse.Namespace) -> dict[str, Any]:
     """By the name of what was measured."""
-    measurers = {
-        "cost": _cost,
-        "instructions": _instructions,
-        "scale": _scale,
-        "imports": _imports,
-        "memory": _memory,
-    }
+    measurers = {"cost": _cost, "scale": _scale, "imports": _imports, "memory": _memory}
     return measurers[part](command, options)
 
 
@@ -47,13 +41,6 @@ def _cost(command: str, options: argparse.Namespace) -> dict[str, Any]:
         step = stack.enter_context(_progress("a call", heats * _TURNS))
         rounds = race(contenders, heats, _TURNS, calls, step)
     return {"outages" if options.outages else "cost": {"conditions": under, "rounds": rounds}}
-
-
-def _instructions(command: str, options: argparse.Namespace) -> dict[str, Any]:
-    under = conditions(command)
-    with _progress("instructions", instructions.steps()) as step:
-        counted = instructions.measure(step, quick=options.quick)
-    return {"instructions": {"conditions": under, "counted": counted}}
 
 
 def _scale(command: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,17 +29,12 @@ def environment() -> dict[str, str]:
 
 
 class Worker:
-    """Speaks lines of JSON with `python -m MODULE ARGUMENTS`, whose first says that it is ready.
+    """Speaks lines of JSON with `python -m MODULE ARGUMENTS`, whose first says that it is ready."""
 
-    It may run `under` another command.
-    """
-
-    def __init__(
-        self, name: str, module: str, *arguments: str, under: Sequence[str] = (), **more: str
-    ) -> None:
+    def __init__(self, name: str, module: str, *arguments: str, **more: str) -> None:
         self._name = name
         self._process = subprocess.Popen(
-            [*under, sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -70,10 +64,6 @@ class Worker:
         with suppress(BrokenPipeError):  # the lack of an answer tells
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
-
-    def end(self) -> None:
-        """Let it end by itself."""
-        self._process.communicate()
 
     def answer(self) -> dict[str, Any]:
         """The next; the first says that it is ready."""

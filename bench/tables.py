@@ -20,8 +20,6 @@ _NOTES = {
     "OpenLLMetry, genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
-    "instructions": "Counted by valgrind, of the whole process, until all is encoded: the same within half a "
-    "percent, where times differ by several from one minute to the next.",
     "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare "
     "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
     "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
@@ -55,7 +53,6 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     """Of each part that was measured, in this order."""
     makers = {
         "cost": _cost,
-        "instructions": _instructions,
         "outages": _outages,
         "scale": _scale,
         "imports": _imports,
@@ -83,20 +80,6 @@ def _beyond_the_floor(rounds: Mapping[str, Any]) -> str:
         )
         beyond.append(f"of a {case}'s wall {wall:.1%}, of its CPU {cpu:.1%}")
     return f"Beyond this floor ours adds, {'; '.join(beyond)}."
-
-
-def _instructions(part: Mapping[str, Any]) -> list[Table]:
-    rows = []
-    for case, counted in part["counted"].items():
-        for name, each in counted.items():
-            share = each / counted[BARE]
-            _, most = targets.CALL.get((name, case), (None, None))
-            told = targets.met(round(share, 3), most) if most else ""
-            of_bare = "1" if name == BARE else f"{share:.3f}"
-            rows.append([case, name, of_bare, told, f"{each / 1e3:,.0f}"])
-    headings = ["case", "contender", "/ bare", "target of CPU", "thousands"]
-    title = "How many instructions a call of create takes"
-    return [Table("instructions", title, headings, rows, 2, _NOTES["instructions"])]
 
 
 def _outages(part: Mapping[str, Any]) -> list[Table]:
