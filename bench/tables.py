@@ -8,15 +8,12 @@ from typing import Any
 
 from bench import targets
 from bench.figures import CPU, WALL, Added, Curve, Spread, curves, held, median, ratio, spread
-from bench.names import BARE, COST, OURS, WRAPPED
+from bench.names import BARE, COST, FLOOR, OURS, WRAPPED
 
 _NOTES = {
     "cost": "Medians of each turn's ratio, in brackets the quartiles; of µs, medians of all turns. "
     "`bare again` is bare Instructor once more: "
-    "its distance from 1 is the error of the measurement. `the SDK alone` is bare Instructor, and after each "
-    "call the same spans and metrics as ours, made with the SDK at once. `wrappers, the SDK on a thread` is "
-    "the floor of whoever is to see a hit: the least wrapping of Instructor's functions that notes when each "
-    "ran, makes nothing of that and guards nothing, and the SDK as before, once a second on a thread. "
+    "its distance from 1 is the error of the measurement. "
     "OpenLLMetry, genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
@@ -31,6 +28,12 @@ _NOTES = {
     "it. `instrument` is the first call of it, which brings the rest of ours; the exporters as well "
     "where it is given no provider.",
     "outages": "Each against the Collector that answers.",
+}
+_FLOORS = {
+    FLOOR: "`the SDK alone` is bare Instructor, and after each call the same spans and metrics as ours, made "
+    "with the SDK at once; on a thread, once a second as ours are.",
+    WRAPPED: "`wrappers, the SDK on a thread` is the floor of whoever is to see a hit: besides, the least "
+    "wrapping of Instructor's functions that notes when each ran, makes nothing of that and guards nothing.",
 }
 _BASES = {
     "plain": "`import instructor`, the OpenTelemetry SDK",
@@ -66,7 +69,9 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 def _cost(part: Mapping[str, Any]) -> list[Table]:
     rounds = part["rounds"]
     table = _race("cost", "What a call of create costs", rounds, BARE)
-    return [replace(table, note=f"{table.note} {_beyond_the_floor(rounds)}")]
+    floors = [what for name, what in _FLOORS.items() if name in rounds["hit"]]
+    beyond = [_beyond_the_floor(rounds)] if WRAPPED in rounds["hit"] else []
+    return [replace(table, note=" ".join([table.note, *floors, *beyond]))]
 
 
 def _beyond_the_floor(rounds: Mapping[str, Any]) -> str:
