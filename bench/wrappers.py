@@ -45,14 +45,25 @@ def see_client(client: Any) -> Any:
 
 def _create(function: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
     token = _call.set([])
+    try:
+        return _in_place("create", function, args, kwargs)
+    finally:
+        _call.reset(token)
+
+
+def _attempt(function: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+    return _in_place("attempt", function, args, kwargs)
+
+
+def _in_place(what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """With a place in the trace of its own."""
     place = context_api.attach(set_span_in_context(INVALID_SPAN))
     start = time.perf_counter_ns()
     try:
         return function(*args, **kwargs)
     finally:
-        _note("create", start)
+        _note(what, start)
         context_api.detach(place)
-        _call.reset(token)
 
 
 def _timed(what: str) -> Callable[..., Any]:
@@ -75,27 +86,20 @@ def _tapped(what: str) -> Callable[..., Any]:
     return tapped
 
 
-class _Tap(wrapt.ObjectProxy):  # type: ignore[type-arg]  # of no type of its own
+_get, _set = _timed("get"), _timed("set")
+
+
+class _Tap(wrapt.BaseObjectProxy[Any]):
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        return _timed("get")(self.__wrapped__.get, None, args, kwargs)
+        return _get(self.__wrapped__.get, None, args, kwargs)
 
     def set(self, *args: Any, **kwargs: Any) -> Any:
-        return _timed("set")(self.__wrapped__.set, None, args, kwargs)
+        return _set(self.__wrapped__.set, None, args, kwargs)
 
 
 def _retry(function: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
     attempt = wrapt.FunctionWrapper(kwargs["func"], _attempt)
     return function(*args, **{**kwargs, "func": attempt})
-
-
-def _attempt(function: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    place = context_api.attach(set_span_in_context(INVALID_SPAN))
-    start = time.perf_counter_ns()
-    try:
-        return function(*args, **kwargs)
-    finally:
-        _note("attempt", start)
-        context_api.detach(place)
 
 
 def _note(what: str, start: int) -> None:

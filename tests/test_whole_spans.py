@@ -150,13 +150,9 @@ def sent(spans: tuple[ReadableSpan, ...]) -> list[Any]:
     return [steady(MessageToDict(encode_spans([span]))) for span in spans]
 
 
-Change = Callable[[TracerProvider], None]
-
-
 def told(
     provider: SimulatedProvider,
     cache: Any,
-    change: Change | None = None,
     processor: SpanProcessor | None = None,
     **providers: Any,
 ) -> tuple[ReadableSpan, ...]:

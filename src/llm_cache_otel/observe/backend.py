@@ -18,7 +18,6 @@ from llm_cache_otel.observe.stores import ADAPTER, Asked, Method
 Done = Callable[[BackendFacts, Any, bool], None]
 """Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
 
-
 DoneInMemory = Callable[
     [Method, tuple[Any, ...], dict[str, Any], Any, BaseException | None, int, int], None
 ]

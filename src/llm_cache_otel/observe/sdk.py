@@ -266,9 +266,7 @@ def _stops(response: Any) -> Iterator[Any]:
     """Of each answer that there are several of, or else of the only one."""
     for name in ("choices", "candidates"):
         several = read(response, name)
-        if (
-            isinstance(several, (list, tuple)) and several
-        ):  # anything else may be used up by looking
+        if isinstance(several, (list, tuple)) and several:  # looking may use up anything else
             for each in several:
                 reason = read(each, "finish_reason")
                 yield read(each, "stop_reason") if reason is None else reason
