@@ -22,7 +22,6 @@ def collectors() -> Iterator[dict[str, str]]:
             absent = _endpoint(given_up.getsockname()[1])
         yield {
             "answers": receiver.grpc_endpoint,
-            "answers, again": receiver.grpc_endpoint,
             "is absent": absent,
             "hangs": _endpoint(deaf.getsockname()[1]),
             "refuses": stack.enter_context(_aborting(grpc.StatusCode.UNAUTHENTICATED)),

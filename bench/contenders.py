@@ -162,7 +162,6 @@ _CACHELENS_CAPTURES: dict[Case, tuple[str, ...]] = {"hit": (), "miss": (_CAPTURE
 
 SET_UPS = {
     BARE: Contender(_bare, _NO_SPANS),
-    "bare again": Contender(_bare, _NO_SPANS),
     OURS: Contender(_ours, _OURS_SPANS, counts_outcomes=True, not_in_memory=(names.CACHE_LOOKUP,)),
     UNSAMPLED: Contender(_unsampled, _NO_SPANS, counts_outcomes=True),
     FLOOR: Contender(_floor, _OURS_SPANS, counts_outcomes=True),

@@ -1,4 +1,4 @@
-"""From rounds to figures: each against the bare client's of the same turn."""
+"""From rounds to figures: each against the bare client's of the same round."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 from bench.names import BARE, OURS
 
+Pair = Mapping[str, "Pairs"]
+"""What is a contender's `own`, and what is `bare` Instructor's in the same rounds."""
+
 Pairs = Sequence[Sequence[float]]
-"""Of each turn the microseconds that a call took: wall and CPU."""
+"""Of each round the microseconds that a call took: wall and CPU."""
 
 WALL, CPU = 0, 1
 
@@ -49,8 +52,9 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median, lower, upper)
 
 
-def ratio(own: Pairs, base: Pairs, which: int) -> Spread:
-    return spread([mine[which] / its[which] for mine, its in zip(own, base, strict=True)])
+def ratio(pair: Pair, which: int) -> Spread:
+    both = zip(pair["own"], pair["bare"], strict=True)
+    return spread([mine[which] / its[which] for mine, its in both])
 
 
 def median(rounds: Pairs, which: int) -> float:
@@ -74,7 +78,7 @@ def curves(points: Sequence[Mapping[str, Any]]) -> list[Curve]:
 
 
 def _added(point: Mapping[str, Any], which: int) -> Added:
-    pairs = [(mine[which], its[which]) for mine, its in zip(point[OURS], point[BARE], strict=True)]
+    pairs = [(mine[which], its[which]) for mine, its in zip(point["own"], point["bare"], strict=True)]
     return Added(
         at=point["at"],
         bare=statistics.median(bare for _, bare in pairs),

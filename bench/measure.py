@@ -12,14 +12,13 @@ from rich.progress import Progress, TimeElapsedColumn
 
 from bench import imports, memory, scale
 from bench.names import COST
-from bench.race import race
+from bench.race import Size, race
 from bench.result import conditions
 
-_CALLS = {"hit": 240, "miss": 40}
-_QUICK_CALLS = {"hit": 60, "miss": 10}
-"""Calls of a round. Of none does any contender record 512 spans, a batch: see the package."""
-
-_HEATS, _QUICK_HEATS, _TURNS = 6, 1, 4
+_SIZES = {"hit": Size(500), "miss": Size(250)}
+_QUICK_SIZES = {"hit": Size(200), "miss": Size(100)}
+_HEATS, _QUICK_HEATS = 5, 1
+_ROUNDS = 2
 
 
 def measure(part: str, command: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -30,28 +29,29 @@ def measure(part: str, command: str, options: argparse.Namespace) -> dict[str, A
 
 def _cost(command: str, options: argparse.Namespace) -> dict[str, Any]:
     heats = _QUICK_HEATS if options.quick else options.heats or _HEATS
-    calls = _QUICK_CALLS if options.quick else _CALLS
-    under = conditions(command, heats=heats, turns=_TURNS, calls_per_round=calls)
+    sizes = _QUICK_SIZES if options.quick else _SIZES
+    pairs = {case: size.pairs for case, size in sizes.items()}
+    under = conditions(command, heats=heats, rounds=_ROUNDS, pairs_per_round=pairs)
     contenders: Mapping[str, str | None] = dict.fromkeys(COST)
     with ExitStack() as stack:
         if options.outages:
             from bench.collectors import collectors
 
             contenders = stack.enter_context(collectors())
-        step = stack.enter_context(_progress("a call", heats * _TURNS))
-        rounds = race(contenders, heats, _TURNS, calls, step)
+        step = stack.enter_context(_progress("a call", heats * len(contenders)))
+        rounds = race(contenders, heats, _ROUNDS, sizes, step)
     return {"outages" if options.outages else "cost": {"conditions": under, "rounds": rounds}}
 
 
 def _scale(command: str, options: argparse.Namespace) -> dict[str, Any]:
     quick = options.quick
     heats = scale.QUICK_HEATS if quick else options.heats or scale.HEATS
-    turns = scale.QUICK_TURNS if quick else scale.TURNS
-    under = conditions(command, heats=heats, turns=turns)
+    rounds = scale.QUICK_ROUNDS if quick else scale.ROUNDS
+    under = conditions(command, heats=heats, rounds=rounds)
     with scale.stores() as stores:
         chosen = scale.points(stores, quick=quick)
         with _progress("scale", len(chosen)) as step:
-            points = scale.measure(chosen, heats, turns, step, quick=quick)
+            points = scale.measure(chosen, heats, rounds, step, quick=quick)
     skipped = {} if "Redis" in stores else {"Redis": "redis-server is not on the PATH"}
     return {"scale": {"conditions": under, "skipped": skipped, "points": points}}
 

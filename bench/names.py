@@ -5,8 +5,8 @@ from __future__ import annotations
 BARE, OURS, UNSAMPLED = "bare", "llm-cache-otel", "llm-cache-otel, unsampled"
 FLOOR, WRAPPED = "the SDK alone", "wrappers, the SDK on a thread"
 COST = (
-    *(BARE, "bare again", OURS, UNSAMPLED, FLOOR, WRAPPED),
+    *(BARE, OURS, UNSAMPLED, FLOOR, WRAPPED),
     *("openinference", "openllmetry (openai)", "genai-openai", "cachelens"),
 )
-OUTAGES = ("answers", "answers, again", "is absent", "hangs", "refuses", "throttles")
-"""A Collector that each sends to. Of either race the first is what the others are compared with."""
+OUTAGES = ("answers", "is absent", "hangs", "refuses", "throttles")
+"""A Collector that each sends to."""

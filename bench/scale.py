@@ -1,8 +1,7 @@
 """How what watching adds to a call changes with what a program does much of.
 
 One dimension varies at a time, from a base of forty keys, a prompt of about a KB, one thread and one
-client, with the entries in memory. At each point bare Instructor and llm-cache-otel take turns in one
-process, for what differs between processes is more than what watching adds. The entries are there from the
+client, with the entries in memory. The entries are there from the
 start, as if another process had stored them (`bench.load.fill`). Of tasks, however few, a round has a
 thousand calls: it lasts so long that what is done in batches falls into its wall time, which it does not
 where a round has a hundred.
@@ -21,11 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.load import Load
-from bench.names import BARE, OURS
-from bench.race import race
+from bench.names import OURS
+from bench.race import Size, race
 
-HEATS, TURNS = 3, 3
-QUICK_HEATS, QUICK_TURNS = 1, 3
+HEATS, ROUNDS = 3, 3
+QUICK_HEATS, QUICK_ROUNDS = 1, 3
 _SECONDS = {"hit": 0.4, "miss": 0.25}
 _QUICK_SECONDS = {"hit": 0.1, "miss": 0.1}
 _MOST_CALLS = {"hit": 240, "miss": 40}
@@ -62,21 +61,21 @@ def points(stores: Mapping[str, str], *, quick: bool) -> list[Point]:
 
 
 def measure(
-    chosen: list[Point], heats: int, turns: int, point_is_over: Callable[[], object], *, quick: bool
+    chosen: list[Point], heats: int, rounds: int, point_is_over: Callable[[], object], *, quick: bool
 ) -> list[dict[str, Any]]:
     """Of each point and case the rounds of both."""
     measured = []
     for point in chosen:
 
-        def sizes(warm: Mapping[str, float], point: Point = point) -> dict[str, int]:
+        def sizes(warm: Mapping[str, float], point: Point = point) -> dict[str, Size]:
             return {
-                case: point.calls or _calls(case, warm[case], point.load, quick=quick)
+                case: Size(point.calls or _calls(case, warm[case], point.load, quick=quick))
                 for case in point.cases
             }
 
-        both = race({BARE: None, OURS: None}, heats, turns, sizes, lambda: None, point.load)
+        raced = race({OURS: None}, heats, rounds, sizes, lambda: None, point.load)
         measured += [
-            {"dimension": point.dimension, "at": point.at, "case": case, **both[case]}
+            {"dimension": point.dimension, "at": point.at, "case": case, **raced[case][OURS]}
             for case in point.cases
         ]
         point_is_over()

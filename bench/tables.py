@@ -8,16 +8,15 @@ from typing import Any
 
 from bench import targets
 from bench.figures import CPU, WALL, Added, Curve, Spread, curves, held, median, ratio, spread
-from bench.names import BARE, COST, FLOOR, OURS, WRAPPED
+from bench.names import BARE, COST, FLOOR, OURS, OUTAGES, WRAPPED
 
 _NOTES = {
-    "cost": "Medians of each turn's ratio, in brackets the quartiles; of µs, medians of all turns. "
-    "`bare again` is bare Instructor once more: "
-    "its distance from 1 is the error of the measurement. "
+    "cost": "Medians of each round's ratio to bare Instructor in the same process, in brackets the quartiles; of "
+    "µs, medians of all rounds. `bare` against itself: its distance from 1 is the error of the measurement. "
     "OpenLLMetry, genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
-    "scale": "What watching adds to a call: ours less bare, of the same turn, and its share of that bare "
+    "scale": "What watching adds to a call: ours less bare, of the same round, and its share of that bare "
     "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
     "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
     "where an end is below 0. To tell why a call missed, all of its prompt is read: that grows with its "
@@ -27,7 +26,7 @@ _NOTES = {
     "when a client is made; whoever comes first pays for "
     "it. `instrument` is the first call of it, which brings the rest of ours; the exporters as well "
     "where it is given no provider.",
-    "outages": "Each against the Collector that answers.",
+    "outages": "Each against bare Instructor in the same process.",
 }
 _FLOORS = {
     FLOOR: "`the SDK alone` is bare Instructor, and after each call the same spans and metrics as ours, made "
@@ -68,7 +67,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 
 def _cost(part: Mapping[str, Any]) -> list[Table]:
     rounds = part["rounds"]
-    table = _race("cost", "What a call of create costs", rounds, BARE)
+    table = _race("cost", "What a call of create costs", rounds)
     floors = [what for name, what in _FLOORS.items() if name in rounds["hit"]]
     beyond = [_beyond_the_floor(rounds)] if WRAPPED in rounds["hit"] else []
     return [replace(table, note=" ".join([table.note, *floors, *beyond]))]
@@ -79,8 +78,7 @@ def _beyond_the_floor(rounds: Mapping[str, Any]) -> str:
     beyond = []
     for case, contenders in rounds.items():
         wall, cpu = (
-            ratio(contenders[OURS], contenders[BARE], which).median
-            - ratio(contenders[WRAPPED], contenders[BARE], which).median
+            ratio(contenders[OURS], which).median - ratio(contenders[WRAPPED], which).median
             for which in (WALL, CPU)
         )
         beyond.append(f"of a {case}'s wall {wall:.1%}, of its CPU {cpu:.1%}")
@@ -88,31 +86,29 @@ def _beyond_the_floor(rounds: Mapping[str, Any]) -> str:
 
 
 def _outages(part: Mapping[str, Any]) -> list[Table]:
-    base = next(iter(part["rounds"]["hit"]))
     title = "What a call costs while the Collector is in trouble"
-    return [_race("outages", title, part["rounds"], base)]
+    return [_race("outages", title, part["rounds"])]
 
 
-def _race(part: str, title: str, rounds: Mapping[str, Any], base: str) -> Table:
+def _race(part: str, title: str, rounds: Mapping[str, Any]) -> Table:
     rows = []
     for case, contenders in rounds.items():
-        bare = contenders[base]
         for name in sorted(contenders, key=_place):
-            own = contenders[name]
-            wall, cpu = (ratio(own, bare, which) for which in (WALL, CPU))
-            row = [case, name]
-            row += ["1", "1"] if name == base else [_ratio(wall), _ratio(cpu)]
+            pair = contenders[name]
+            wall, cpu = (ratio(pair, which) for which in (WALL, CPU))
+            row = [case, name, _ratio(wall), _ratio(cpu)]
             if part == "cost":
                 row.append(_target(name, case, wall, cpu))
-            rows.append([*row, f"{median(own, WALL):,.0f}", f"{median(own, CPU):,.0f}"])
+            rows.append([*row, f"{median(pair['own'], WALL):,.0f}", f"{median(pair['own'], CPU):,.0f}"])
     headings = ["case", "contender" if part == "cost" else "a Collector that"]
-    headings += [f"wall / {base}", f"CPU / {base}"]
+    headings += ["wall / bare", "CPU / bare"]
     headings += ["targets: wall, CPU"] if part == "cost" else []
     return Table(part, title, [*headings, "wall µs", "CPU µs"], rows, 2, _NOTES[part])
 
 
 def _place(name: str) -> int:
-    return COST.index(name) if name in COST else len(COST)
+    """Heats run in shuffled order."""
+    return (*COST, *OUTAGES).index(name)
 
 
 def _target(name: str, case: str, wall: Spread, cpu: Spread) -> str:
