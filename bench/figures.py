@@ -78,7 +78,9 @@ def curves(points: Sequence[Mapping[str, Any]]) -> list[Curve]:
 
 
 def _added(point: Mapping[str, Any], which: int) -> Added:
-    pairs = [(mine[which], its[which]) for mine, its in zip(point["own"], point["bare"], strict=True)]
+    pairs = [
+        (mine[which], its[which]) for mine, its in zip(point["own"], point["bare"], strict=True)
+    ]
     return Added(
         at=point["at"],
         bare=statistics.median(bare for _, bare in pairs),

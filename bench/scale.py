@@ -1,10 +1,10 @@
 """How what watching adds to a call changes with what a program does much of.
 
 One dimension varies at a time, from a base of forty keys, a prompt of about a KB, one thread and one
-client, with the entries in memory. The entries are there from the
-start, as if another process had stored them (`bench.load.fill`). Of tasks, however few, a round has a
-thousand calls: it lasts so long that what is done in batches falls into its wall time, which it does not
-where a round has a hundred.
+client, with the entries in memory. The entries are there from the start, as if another process had stored
+them (`bench.load.fill`). Calls of threads and tasks can't take turns with bare Instructor's one by one: four
+of each thread do, and one of each task. They may last so long that what is done in batches falls into their
+wall time, which otherwise it does not.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from bench.load import Load
 from bench.names import OURS
 from bench.race import Size, race
 
-HEATS, ROUNDS = 3, 3
-QUICK_HEATS, QUICK_ROUNDS = 1, 3
-_SECONDS = {"hit": 0.4, "miss": 0.25}
-_QUICK_SECONDS = {"hit": 0.1, "miss": 0.1}
-_MOST_CALLS = {"hit": 240, "miss": 40}
-_FEWEST_CALLS = 5
+HEATS, ROUNDS = 3, 2
+QUICK_HEATS, QUICK_ROUNDS = 1, 2
+_SECONDS, _QUICK_SECONDS = 2.5, 1.0
+"""That a round may take, of each case."""
+
+_MOST_PAIRS, _FEWEST_PAIRS = 250, 3
+_CALLS_OF_A_THREAD = 4
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,6 @@ class Point:
     at: int | str
     load: Load
     cases: tuple[str, ...] = ("hit",)
-    calls: int = 0
-    """Of a round; without, as many as there is time for."""
 
 
 def points(stores: Mapping[str, str], *, quick: bool) -> list[Point]:
@@ -51,7 +50,7 @@ def points(stores: Mapping[str, str], *, quick: bool) -> list[Point]:
             for n in (1_000, 10_000, 100_000, 1_000_000)
         ],
         [Point("threads", n, Load(threads=n)) for n in (1, 2, 4, 8, 16, 32)],
-        [Point("async tasks", n, Load(tasks=n), calls=1_000) for n in (1, 10, 100, 1_000)],
+        [Point("async tasks", n, Load(tasks=n)) for n in (1, 10, 100, 1_000)],
         [Point("clients of a cache", n, Load(clients=n)) for n in (1, 10, 100)],
     ]
     if quick:
@@ -61,17 +60,19 @@ def points(stores: Mapping[str, str], *, quick: bool) -> list[Point]:
 
 
 def measure(
-    chosen: list[Point], heats: int, rounds: int, point_is_over: Callable[[], object], *, quick: bool
+    chosen: list[Point],
+    heats: int,
+    rounds: int,
+    point_is_over: Callable[[], object],
+    *,
+    quick: bool,
 ) -> list[dict[str, Any]]:
     """Of each point and case the rounds of both."""
     measured = []
     for point in chosen:
 
         def sizes(warm: Mapping[str, float], point: Point = point) -> dict[str, Size]:
-            return {
-                case: Size(point.calls or _calls(case, warm[case], point.load, quick=quick))
-                for case in point.cases
-            }
+            return {case: _size(warm[case], point.load, quick=quick) for case in point.cases}
 
         raced = race({OURS: None}, heats, rounds, sizes, lambda: None, point.load)
         measured += [
@@ -82,11 +83,12 @@ def measure(
     return measured
 
 
-def _calls(case: str, seconds: float, load: Load, *, quick: bool) -> int:
-    budget = (_QUICK_SECONDS if quick else _SECONDS)[case]
-    calls = max(_FEWEST_CALLS, min(_MOST_CALLS[case], int(budget / seconds)))
-    hands = max(load.threads, load.clients)
-    return max(calls // hands, 1) * hands  # to each the same
+def _size(seconds: float, load: Load, *, quick: bool) -> Size:
+    """Of a round, where a call takes so many seconds."""
+    calls = load.tasks or (1 if load.threads == 1 else _CALLS_OF_A_THREAD * load.threads)
+    budget = _QUICK_SECONDS if quick else _SECONDS
+    pairs = int(budget / (2 * calls * seconds))
+    return Size(max(_FEWEST_PAIRS, min(_MOST_PAIRS, pairs)), calls)
 
 
 @contextmanager

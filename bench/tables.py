@@ -11,8 +11,9 @@ from bench.figures import CPU, WALL, Added, Curve, Spread, curves, held, median,
 from bench.names import BARE, COST, FLOOR, OURS, OUTAGES, WRAPPED
 
 _NOTES = {
-    "cost": "Medians of each round's ratio to bare Instructor in the same process, in brackets the quartiles; of "
-    "µs, medians of all rounds. `bare` against itself: its distance from 1 is the error of the measurement. "
+    "cost": "Medians of each round's ratio to bare Instructor in the same process, in brackets the "
+    "quartiles; of µs, medians of all rounds. `bare` is measured against itself: its distance from 1 is the "
+    "error. "
     "OpenLLMetry, genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
@@ -99,7 +100,9 @@ def _race(part: str, title: str, rounds: Mapping[str, Any]) -> Table:
             row = [case, name, _ratio(wall), _ratio(cpu)]
             if part == "cost":
                 row.append(_target(name, case, wall, cpu))
-            rows.append([*row, f"{median(pair['own'], WALL):,.0f}", f"{median(pair['own'], CPU):,.0f}"])
+            rows.append(
+                [*row, f"{median(pair['own'], WALL):,.0f}", f"{median(pair['own'], CPU):,.0f}"]
+            )
     headings = ["case", "contender" if part == "cost" else "a Collector that"]
     headings += ["wall / bare", "CPU / bare"]
     headings += ["targets: wall, CPU"] if part == "cost" else []

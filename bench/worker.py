@@ -1,8 +1,8 @@
 """The process of a contender: measures a round of its calls and bare Instructor's whenever the parent asks.
 
 Started as `python -m bench.worker CONTENDER [LOAD]`. Says how long bare Instructor's calls took when it is
-ready; after that every line of JSON that comes in (`{"case": "hit", "pairs": 500, "calls": 1}`) is answered by
-one (`{"bare": {"wall": …, "cpu": …}, "own": {…}}`, seconds per call). Anything unexpected ends it with a
+ready; after that every line of JSON that comes in (`{"case": "hit", "pairs": 500, "calls": 1}`) is answered
+by one (`{"bare": {"wall": …, "cpu": …}, "own": {…}}`, seconds per call). Anything unexpected ends it with a
 traceback.
 """
 

@@ -12,7 +12,7 @@ from support.versions import HAS_NAMESPACES
 
 from bench import documents, result, tables
 from bench.load import fill
-from bench.names import WRAPPED
+from bench.names import BARE, OURS, WRAPPED
 from bench.workload import Provider, ask, messages
 
 
@@ -33,7 +33,7 @@ def test_the_readme_has_the_figures_of_the_saved_result(saved: dict[str, Any]) -
 
 def test_another_result_gives_another_readme(saved: dict[str, Any]) -> None:
     other = deepcopy(saved)
-    for times in other["cost"]["rounds"]["hit"]["llm-cache-otel"]:
+    for times in other["cost"]["rounds"]["hit"][OURS]["own"]:
         times[0] *= 2
     text = documents.README.read_text(encoding="utf-8")
     assert documents.readme(text, other) != text
@@ -50,8 +50,8 @@ def test_every_part_was_measured(saved: dict[str, Any]) -> None:
     assert parts == ["cost", "scale", "scale points", "imports", "memory"]
 
 
-def race(ours: float) -> dict[str, Any]:
-    return {"bare": [[100.0, 100.0]] * 4, "llm-cache-otel": [[ours, ours]] * 4}
+def pair(ours: float, cpu: float | None = None) -> dict[str, Any]:
+    return {"bare": [[100.0, 100.0]] * 4, "own": [[ours, cpu or ours]] * 4}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def race(ours: float) -> dict[str, Any]:
 )
 def test_what_grows_is_not_called_flat(small: float, large: float, said: str) -> None:
     points = [
-        {"dimension": "keys", "case": "hit", "at": at, **race(ours)}
+        {"dimension": "keys", "case": "hit", "at": at, **pair(ours)}
         for at, ours in ((10, small), (100, large))
     ]
     part = {"points": points, "skipped": {}}
@@ -70,8 +70,8 @@ def test_what_grows_is_not_called_flat(small: float, large: float, said: str) ->
 
 
 def test_a_target_is_met_or_not() -> None:
-    floor = {WRAPPED: [[101.0, 101.5]] * 4}
-    rounds = {"hit": {**race(102.0), **floor}, "miss": {**race(106.0), **floor}}
+    others = {BARE: pair(100.0), WRAPPED: pair(101.0, 101.5)}
+    rounds = {"hit": {**others, OURS: pair(102.0)}, "miss": {**others, OURS: pair(106.0)}}
     (table,) = tables.tables({"cost": {"rounds": rounds}})
     told = {(row[0], row[1]): row[4] for row in table.rows}
     assert told["hit", "llm-cache-otel"] == "≤ 1.03 ✓, ≤ 1.08 ✓"
@@ -105,7 +105,7 @@ def test_what_is_filled_beforehand_hits(size: int) -> None:
 def test_what_is_lost_in_noise_is_not_called_flat() -> None:
     def change(*ours: list[float]) -> str:
         points = [
-            {"dimension": "keys", "case": "hit", "at": at, **race(0)} | {"llm-cache-otel": rounds}
+            {"dimension": "keys", "case": "hit", "at": at, **pair(0), "own": rounds}
             for at, rounds in zip(
                 (10, 100), ([[one, one] for one in end] for end in ours), strict=True
             )

@@ -48,7 +48,7 @@ TRUSTED = {
     "observe.clients.ObservedClients.swallows",
     "observe.seams.Seams.missed",
     *("observe.seams.Seams._drop", "observe.every_client._Patches._drop"),
-    "observe.call.Watch.is_on",
+    "observe.target.Watch.is_on",
     "observe.clients._held_by",  # what every reading of a client's function begins with
     "observe.every_client._Patches.patch",
     "observe.seams._key",
@@ -93,7 +93,7 @@ OFF_THE_PATH = (
     *("emit.metrics.Metrics.__init__", "emit.signals.", "reporter.Reporter.__init__"),
     "reporter.Reporter.before_collection",
     *(
-        *("observe.boundary.", "observe.call.Watch.tell"),
+        *("observe.boundary.", "observe.target.Watch.tell"),
         *("guard._is_a_signal_handlers", "guard._code"),  # and see test_interrupts.py
         *(
             f"observe.clients.ObservedClients.{name}"
@@ -127,7 +127,8 @@ OFF_THE_PATH = (
         "emit.tally.Tallies.counter",
         *("emit.durations.Durations.__init__", "emit.metrics.Metrics._durations"),
         *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
-        "later.Later.come_first_at_exit",  # test_pipeline_safety.py
+        *("later.Later.come_first_at_exit", "later.Later.ready"),  # test_pipeline_safety.py
+        "observe.call._nobody",  # whom a call that is over would ask
         "observe.seams._is_open",
         *("observe.seams.replaced", "observe.seams._Seam."),
         "observe.instructor_api.",
@@ -143,7 +144,7 @@ UNLESS_GIVEN = (
     "observe.clients.ObservedClients._made_known",
     *("observe.clients._Known.__init__", "observe.clients._value"),
     *("observe.every_client._Patches._observed", "observe.every_client._Patches._watch"),
-    "observe.clients.ObservedClients.replaced",
+    *("observe.clients.ObservedClients.replaced", "observe.clients.ObservedClients._get"),
 )
 """What runs in live calls of clients that were never given to `instrument`."""
 WHERE_KEYS_CAN_FAIL = ("observe.key_part.", "interpret.advice._serialization_mend")

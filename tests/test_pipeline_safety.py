@@ -27,7 +27,7 @@ REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model
 
 ON_THE_PATH = (
     *("emit.log.Notes.", "emit.pipeline.", "emit.signals.", "emit.environment.problems"),
-    "later.Later.come_first_at_exit",
+    *("later.Later.come_first_at_exit", "later.Later.ready"),
 )
 TRUSTED = {
     # What runs in a thread or finalizer of ours, and swallows whatever it calls.

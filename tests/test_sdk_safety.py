@@ -40,7 +40,7 @@ BESIDE = {
     "observe.instructor_api.provider_at",
 }
 SHARED = {
-    *("observe.call.Call.__init__", "observe.call.Call.enter", "observe.call.Call._finish"),
+    *("observe.call.Call.__init__", "observe.call.Call._finish"),
     *("observe.attempt.Attempt.__init__", "observe.attempt.Attempt.enter"),
     *("observe.attempt.Attempt.returned", "observe.stream.watch_in_place"),
     "emit.company.is_suppressed",

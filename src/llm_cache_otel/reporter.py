@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from llm_cache_otel.emit.company import InferenceSpans, is_suppressed
-from llm_cache_otel.emit.gauges import Inventory, Size
+from llm_cache_otel.emit.company import InferenceSpans, is_suppressed, unless_suppressed
+from llm_cache_otel.emit.gauges import Inventory
 from llm_cache_otel.emit.log import warn_once
 from llm_cache_otel.emit.metrics import Metrics
 from llm_cache_otel.emit.scope import SpanScope
@@ -36,7 +38,6 @@ from llm_cache_otel.interpret.advice import advice_for, stale_model
 from llm_cache_otel.interpret.bills import Bills
 from llm_cache_otel.interpret.function_hits import spared_by
 from llm_cache_otel.interpret.histories import histories
-from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.outcome import outcome_of
 from llm_cache_otel.interpret.patterns import Patterns
 from llm_cache_otel.interpret.price_table import import_beforehand
@@ -46,6 +47,7 @@ from llm_cache_otel.interpret.prompt_rules import PromptRules
 from llm_cache_otel.interpret.rates import PriceTable
 from llm_cache_otel.interpret.sent_prompts import sent_prompts
 from llm_cache_otel.later import later
+from llm_cache_otel.observe.ports import Ended
 from llm_cache_otel.settings import Settings
 
 
@@ -65,6 +67,8 @@ class Reporter:
         self._salt = hashlib.sha256(settings.digest_salt.encode()).digest()
         self._inference_spans = InferenceSpans(settings.inference_spans)
         self._inventory = Inventory(self.guard)
+        self.watch_size = self._inventory.watch_size
+        self.history_of = histories.of
         self.route = Route(tracer_provider, meter_provider, settings.exit_timeout, self._inventory)
         import_beforehand()
         self.prices = Prices(
@@ -72,19 +76,19 @@ class Reporter:
         )
         self._bills = Bills(self.prices, self._dropped_count)
         rules = PromptRules(settings.prompt_minimums, settings.prompt_retentions)
+        self.knows = self._bills.knows
         self._prompt_caches = PromptCaches(rules, sent_prompts)
         self._patterns = Patterns()
 
-    def open(self, opening: Opening, within: Scope | None = None) -> SpanScope:
-        if isinstance(within, SpanScope):
-            signals = within.signals
-        else:
-            signals = self.route.signals()
-            later.ready()
+    def open(
+        self, opening: Opening, within: Scope | None = None, *, current: object = None
+    ) -> SpanScope:
+        signals = within.signals if isinstance(within, SpanScope) else self.route.signals()
         if opening.request is not None:
             self._prepare()
             return signals.spans.open_attempt(opening, signals, self.guard, self._inference_spans)
-        return signals.spans.open(opening, signals, self.guard)
+        around = current if isinstance(current, Context) else context_api.get_current()
+        return signals.spans.open(opening, signals, self.guard, around)
 
     def _prepare(self) -> None:
         """Load prices while the provider answers."""
@@ -97,6 +101,7 @@ class Reporter:
         with self.guard("prices"):
             load()
 
+    current = staticmethod(unless_suppressed)
     is_suppressed = staticmethod(is_suppressed)
 
     def missed_call(self) -> None:
@@ -114,6 +119,16 @@ class Reporter:
             with self.guard("history"):
                 facts.history.relieve()
         self._put(partial(self._say, facts), dropped=dropped)
+
+    def ended(self, call: Ended, *, dropped: bool = False) -> None:
+        if call.history is not None and not dropped:
+            try:
+                call.history.relieve()
+            except Exception as error:
+                if not self.guard.swallows("history", error):
+                    raise
+        if not later.put(partial(self._say_ended, call), helps=not dropped):
+            self._lost = next(self._losses)
 
     def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:
         self._put(partial(self._say_hits, facts), dropped=dropped)
@@ -138,7 +153,10 @@ class Reporter:
 
     def ready(self) -> None:
         self.route.signals()
-        later.ready()
+
+    def _say_ended(self, call: Ended) -> None:
+        with self.guard("facts"):
+            self._say(call.facts())
 
     def _say(self, facts: CallFacts | BackendFacts) -> None:
         with self.guard("later"):
@@ -176,23 +194,6 @@ class Reporter:
     def digest(self, text: str) -> str:
         said = text.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(said, key=self._salt, digest_size=8).hexdigest()
-
-    def knows(self, key: str, response_id: str | None) -> bool:
-        return self._bills.knows(key, response_id)
-
-    def history_of(
-        self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
-    ) -> CacheHistory:
-        return histories.of(cache, place, honours_ttl)
-
-    def watch_size(
-        self,
-        cache: object,
-        size: Callable[[object], Size],
-        backend: str,
-        name: str | None,
-    ) -> None:
-        self._inventory.watch_size(cache, size, backend, name)
 
     def _backend_finished(self, facts: BackendFacts, signals: Signals) -> None:
         with self.guard("spans"):

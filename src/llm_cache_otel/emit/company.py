@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from opentelemetry import context as context_api
+from opentelemetry.context import Context
 
 from llm_cache_otel.emit import names
 
@@ -21,10 +22,14 @@ class InferenceSpans(StrEnum):
     NEVER = "never"
 
 
-def is_suppressed() -> bool:
-    """Whether the application suppresses all instrumentation in this context."""
+def unless_suppressed() -> Context | None:
+    """The current context; `None` if the application suppresses all instrumentation in it."""
     context = context_api.get_current()
-    return bool(context) and any(context.get(name) for name in _SUPPRESSING)
+    return None if context and any(context.get(name) for name in _SUPPRESSING) else context
+
+
+def is_suppressed() -> bool:
+    return unless_suppressed() is None
 
 
 def is_told(tellers: Iterable[object], ours: object) -> bool:

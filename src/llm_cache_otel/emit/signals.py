@@ -65,21 +65,28 @@ class Route:
         self._meter_provider = _unless_proxy(meter_provider)
         self._exit_timeout = exit_timeout
         self._inventory = inventory
+        # Both: then whatever the application sets is nothing to this.
+        self._is_given = None not in (self._tracer_provider, self._meter_provider)
         self._globals: tuple[object, object] = (None, None)
         self._signals: Signals | None = None
+        self._generation: int | None = None  # in which calls have begun
 
     def signals(self) -> Signals:
         """What a call that begins now is said through."""
         signals = self._signals
-        tracers, meters = self._globals
-        if (
-            signals is not None
-            and signals.generation == forks.generation
-            and tracers is trace_api._TRACER_PROVIDER
-            and meters is metrics_api._internal._METER_PROVIDER
-        ):
-            return signals
-        return self._resolve()
+        if signals is not None and self._generation == forks.generation:
+            if self._is_given:
+                return signals
+            tracers, meters = self._globals
+            if (
+                tracers is trace_api._TRACER_PROVIDER
+                and meters is metrics_api._internal._METER_PROVIDER
+            ):
+                return signals
+        signals = self._resolve()
+        later.ready()
+        self._generation = forks.generation
+        return signals
 
     def prepare(self) -> None:
         """Have ready what the first call would wait for: providers, or the modules that ours take."""
@@ -89,7 +96,7 @@ class Route:
         if meters is None:
             import_pipeline("metrics")
         if tracers is not None and meters is not None:
-            self.signals()
+            self._resolve()  # but no thread yet: the process may be about to fork
 
     @property
     def resolved(self) -> Signals | None:

@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, AttributeValue]
 
+(_SPAN,) = set_span_in_context(INVALID_SPAN, Context())
+"""The name that a context has its span by."""
+
 
 class Spans:
     """Opens and finishes spans of one provider; `alone` if nobody else's go there."""
@@ -74,10 +77,10 @@ class Spans:
         if not alone:
             go_ahead(self, end_of(self._tracer))
 
-    def open(self, opening: Opening, signals: Signals, guard: Guard) -> SpanScope:
-        around = context_api.get_current()
-        span = self._span(opening, around, guard)
-        return SpanScope(span, set_span_in_context(span, around), signals)
+    def open(self, opening: Opening, signals: Signals, guard: Guard, around: Context) -> SpanScope:
+        span = LazySpan(self._start, opening, around, guard)
+        # As `set_span_in_context`, in one step.
+        return SpanScope(span, Context({**around, _SPAN: span}), signals)
 
     def open_attempt(
         self, opening: Opening, signals: Signals, guard: Guard, inference_spans: InferenceSpans
@@ -89,14 +92,11 @@ class Spans:
         context = around = context_api.get_current()
         span: Span = INVALID_SPAN
         if not spans_told:
-            span = self._span(opening, around, guard)
-            context = set_span_in_context(span, around)
+            span = LazySpan(self._start, opening, around, guard)
+            context = Context({**around, _SPAN: span})
         return SpanScope(
             span, context, signals, stepped_back=spans_told, metrics_stepped_back=metrics_told
         )
-
-    def _span(self, opening: Opening, around: Context, guard: Guard) -> LazySpan:
-        return LazySpan(self._start, opening, around, guard)
 
     def _told_elsewhere(
         self,
@@ -201,7 +201,8 @@ class Spans:
             return _ended(part.scope)
         opening = Opening(role, part.interval.start_ns)
         # A sampler or processor that fails with it does not cost the call its own.
-        return _recorded(self._span(opening, call.scope.context, guard).ended)
+        span = LazySpan(self._start, opening, call.scope.context, guard)
+        return _recorded(span.ended)
 
     def finish_backend(self, backend: BackendFacts) -> None:
         """A `get` or `set` of an adapter that is observed by itself."""

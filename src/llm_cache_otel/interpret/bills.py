@@ -39,7 +39,9 @@ class Bills:
     def knows(self, key: str, response_id: str | None) -> bool:
         """Whether it is known what stored an entry, if it is made of this very response still."""
         stored = self._stored.get(hash(key))
-        return stored is not None and stored.may_be_of(response_id)
+        if stored is None:
+            return False
+        return response_id is None or response_id == stored.response_id  # as `may_be_of`
 
     @property
     def failure(self) -> BaseException | None:

@@ -14,6 +14,9 @@ _MOST_PLACES = 64
 _AT_ONCE = 1_024
 
 
+_NOBODY: tuple[Callable[[], object], CacheHistory | None] = lambda: None, None
+
+
 class Histories:
     """The histories of all caches that live, and of the latest 64 places. Thread-safe."""
 
@@ -31,6 +34,10 @@ class Histories:
         Raises:
             TypeError: the cache can't be referred to weakly.
         """
+        if place is None and self._generation == forks.generation:  # as `_known`, for a hit
+            reference, history = self._made.get(id(cache), _NOBODY)
+            if reference() is cache and history is not None:
+                return history
         known = self._known(cache, place)
         if known is not None:
             return known

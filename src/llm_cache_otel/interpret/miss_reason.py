@@ -93,7 +93,7 @@ class CacheHistory:
         return self._honours_ttl
 
     def hit(self, key: str, got: Interval) -> None:
-        self._note(CacheHistory._take_hit, digest(key), got)
+        self._noted.append(_Noted(CacheHistory._take_hit, (key, got), 0))
 
     def used(self, found: Iterable[tuple[str, int]]) -> None:
         """Hits of a cache without TTLs: under which key, and when, in order."""
@@ -184,8 +184,8 @@ class CacheHistory:
         self._noted_text = self._noted_text - noted.text if self._noted else 0
         noted.take(self, *noted.what)
 
-    def _take_hit(self, name: int, got: Interval) -> None:
-        known = self._used(name, got.end_ns)
+    def _take_hit(self, key: str, got: Interval) -> None:
+        known = self._used(digest(key), got.end_ns)
         if known.outlives is not None and got.start_ns > known.outlives:
             known.expires = known.outlives = None
             if not self._others_store:

@@ -41,8 +41,7 @@ class StoredCalls:
         self._calls: OrderedDict[Hashable, StoredCall] = OrderedDict()
 
     def get(self, entry: Hashable) -> StoredCall | None:
-        with self._lock:
-            return self._calls.get(entry)
+        return self._calls.get(entry)  # without the lock: it is one step
 
     def put(self, entry: Hashable, call: StoredCall) -> None:
         with self._lock:

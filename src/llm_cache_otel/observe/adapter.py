@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Hashable
+import weakref
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,16 @@ from llm_cache_otel.observe.remembered import Remembered
 from llm_cache_otel.observe.stores import is_backend
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Traits:
-    """What is known of a cache before it is asked."""
+    """What is known of a cache before it is asked, and who watches its size already."""
 
     backend: str
+    is_evident: bool
     is_adapter: bool
     is_auto: bool
     is_plain_auto: bool
+    size_watched_by: Callable[[], Reporter | None] = lambda: None
 
 
 _CLIENT_LIBRARIES = {"redis": "redis", "diskcache": "disk"}
@@ -64,24 +67,22 @@ def watch_size(reporter: Reporter, cache: Any, traits: Traits, name: str | None)
     """
     if traits.is_auto:
         reporter.watch_size(cache, auto_cache_size, traits.backend, name)
+        traits.size_watched_by = weakref.ref(reporter)
 
 
 def _traits(cache: Any) -> Traits:
+    backend = backend_of(cache)
     return Traits(
-        backend_of(cache),
+        backend,
+        backend != type(cache).__name__,
         isinstance(cache, BaseCache),
         isinstance(cache, AutoCache),
         _is_plain(cache, AutoCache),
     )
 
 
-_first_traits = Remembered(_traits)
-
-
-def traits_of(cache: Any) -> Traits:
-    """Found out once, unless that was too early: an adapter may connect when it is first used."""
-    traits = _first_traits(cache)
-    return _traits(cache) if traits.backend == type(cache).__name__ else traits
+traits_of = Remembered(_traits, lambda traits: traits.is_evident)
+"""Found out once, unless that was too early: an adapter may connect when it is first used."""
 
 
 def _place(cache: Any) -> Hashable | None:

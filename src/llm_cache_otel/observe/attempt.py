@@ -42,7 +42,7 @@ class Attempt:
     ) -> None:
         self._call = call
         self._start_ns = call.clock.now()
-        client = call.target.sdk_client
+        client = call.sdk()
         self._request = InferenceRequest("chat", call.provider, call.model)
         neighbours: tuple[Neighbour, ...] = ()
         # What the SDK's client makes of being asked must not cost the attempt.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, SupportsIndex
 
 import wrapt
 
-from llm_cache_otel.observe.call import Call, Target, Watch
+from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.step import NOWHERE, Observing, Step, Unobserved, surroundings
+from llm_cache_otel.observe.target import Target, Watch
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+Wrapper = Callable[[Callable[..., Any], Any, Args, Kwargs], Any]
+"""As wrapt calls it."""
 
 
 class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
@@ -22,16 +26,17 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     transparent proxy would change the cache keys. Once switched off it passes straight through.
     """
 
-    def __init__(self, create: Callable[..., Any], target: Target, *, asynchronous: bool) -> None:
+    _self_beneath: Any = None
+
+    def __init__(
+        self, create: Callable[..., Any], watch: Watch, wrapper: Wrapper, *, asynchronous: bool
+    ) -> None:
         """`create` may be observed for another target: then it is not, for as long as it is for this."""
-        beneath, create = create, bare(create)
-        wrapper = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
-        if asynchronous:  # or warnings and tasks would name our coroutine
-            wrapper.__name__ = getattr(create, "__name__", wrapper.__name__)
-            wrapper.__qualname__ = getattr(create, "__qualname__", wrapper.__qualname__)
-        super().__init__(create, wrapper, enabled=target.watch.is_on)
-        self._self_watch = target.watch
-        self._self_beneath = beneath
+        inner = bare(create) if type(create) is ObservedCreate else create
+        # Of a coroutine function that is switched off, the coroutine must be its own.
+        super().__init__(inner, wrapper, watch.is_on if asynchronous else None)
+        if inner is not create:
+            self._self_beneath = create
 
     def __copy__(self) -> Any:
         return self.__wrapped__
@@ -46,12 +51,16 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
 
     @property
     def watch(self) -> Watch:
-        return self._self_watch
+        wrapper: Any = self._self_wrapper
+        watch: Watch = wrapper.watch
+        return watch
 
     @property
     def beneath(self) -> Any:
         """What is to be put back: the function, or what else observes it still."""
         beneath = self._self_beneath
+        if beneath is None:
+            return self.__wrapped__
         if type(beneath) is ObservedCreate and not beneath.watch.on:
             return beneath.beneath
         return beneath
@@ -64,20 +73,38 @@ def bare(create: Any) -> Any:
     return create
 
 
+def observed(create: Callable[..., Any], target: Target, *, asynchronous: bool) -> ObservedCreate:
+    wrapper = wrapper_for(target, bare(create), asynchronous=asynchronous)
+    return ObservedCreate(create, target.watch, wrapper, asynchronous=asynchronous)
+
+
+def wrapper_for(target: Target, create: Any, *, asynchronous: bool) -> Wrapper:
+    """What a `create` is to be observed with for a target."""
+    wrapper: Any = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
+    wrapper.watch = target.watch  # there, for it is made once and an `ObservedCreate` for each call
+    if asynchronous:  # or warnings and tasks would name our coroutine
+        for name in ("__name__", "__qualname__"):
+            setattr(wrapper, name, getattr(create, name, getattr(wrapper, name)))
+    made: Wrapper = wrapper
+    return made
+
+
 def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
     around = surroundings.get(NOWHERE).call
     if around is not None and around.is_over:
         around.leave()  # which an interrupt has prevented
     elif around is not None and around.is_of(args, kwargs):
         return None
-    if target.watch.reporter.is_suppressed():
-        return Unobserved()
-    return Call(target, args, kwargs)
+    current = target.watch.reporter.current()
+    return Unobserved() if current is None else Call(target, args, kwargs, current)
 
 
-def _sync_wrapper(target: Target) -> Callable[..., Any]:
+def _sync_wrapper(target: Target) -> Wrapper:
     def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        seen = Observing(target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs))
+        if not target.watch.on:
+            return wrapped(*args, **kwargs)
+        make = partial(_step, target, args, kwargs)
+        seen = Observing(target.watch.reporter.guard, "create", make)
         try:
             with seen:
                 result = wrapped(*args, **kwargs)
@@ -89,7 +116,7 @@ def _sync_wrapper(target: Target) -> Callable[..., Any]:
     return create
 
 
-def _async_wrapper(target: Target) -> Callable[..., Any]:
+def _async_wrapper(target: Target) -> Wrapper:
     async def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         seen = Observing(target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs))
         try:

@@ -1,10 +1,14 @@
-"""The recorder of one observed call, and the steps within it. Its finish is one set of facts."""
+"""The recorder of one observed call, and the steps within it: one set of facts, once it is over.
+
+Nobody waits for these to be made: what a call notes is readings of `time.perf_counter_ns`, and what it
+is told.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,71 +21,38 @@ from llm_cache_otel.facts import (
     Interval,
     KeyedRequest,
     KeyFacts,
-    LookupFacts,
     Opening,
     SpanRole,
-    StoreFacts,
 )
 from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.instructor_api import parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
-from llm_cache_otel.observe.ports import CacheHistory, Reporter
+from llm_cache_otel.observe.ports import CacheHistory
 from llm_cache_otel.observe.spending import current_spending
 from llm_cache_otel.observe.step import Clock, Surroundings
 from llm_cache_otel.observe.store_methods import store_methods
 from llm_cache_otel.observe.stream import is_generator, watch_generator
+from llm_cache_otel.observe.target import Target
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.attempt import Attempt
-
-
-@dataclass(slots=True)
-class Watch:
-    """Whether the functions that were handed out for a target are still watched, and what for.
-
-    `given` is whether the target itself was given to `instrument`, and is not seen only because all are.
-    """
-
-    reporter: Reporter
-    name: str | None
-    given: bool
-    on: bool = True
-
-    def is_on(self) -> bool:
-        return self.on
-
-    def tell(self, reporter: Reporter, name: str | None, *, given: bool) -> None:
-        """Watch on, from the next call for somebody else."""
-        self.reporter, self.name, self.given = reporter, name, given
-
-
-@dataclass(slots=True)
-class Target:
-    """What is known of an instrumented client before it is called.
-
-    `sdk_client` is the provider's client (`None` where there is none, as with LiteLLM), `provider` a
-    `gen_ai.provider.name`, `mode` the value of Instructor's `Mode`; both are learned from the first
-    seam where only Instructor's inside knows them (clients changed by `instructor.patch`).
-    """
-
-    watch: Watch
-    sdk_client: Any = None
-    provider: str | None = None
-    mode: str | None = None
+    from llm_cache_otel.observe.lookup import Lookup, Store
 
 
 class Call:
     """One call of `create`. The boundary drives it; the seams inside Instructor add what they see."""
 
     # What most calls never change costs a hit nothing where it stands on the class.
-    key: KeyFacts | None = None
-    lookup: LookupFacts | None = None
-    store: StoreFacts | None = None
+    key: str | None = None
+    keyed: tuple[int, int] | None = None
+    lookup: Lookup | None = None
+    store: Store | None = None
     history: CacheHistory | None = None
     cache_id: Hashable | None = None
     diagnosis: Diagnosis | None = None
+    answer = AnswerKind.MODEL
     cache = CacheGiven.NOTHING
     backend: str | None = None
     is_auto = is_in_memory = asks_nobody = False
@@ -89,19 +60,31 @@ class Call:
     namespace_shared: bool | None = None
     response_model: str | None = None
     schema_digest: str | None = None
+    _key_part: str | None = None
     _missed: str | None = None
+    _error_type: str | None = None
+    _attempts: tuple[AttemptFacts, ...] = ()
+    _end = 0
     _key_arguments: Mapping[str, Any] = MappingProxyType({})
     _awaits_stream = False
 
-    def __init__(self, target: Target, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        current: object = None,
+    ) -> None:
+        self._start = time.perf_counter_ns()
         self.clock = Clock()
-        self._start_ns = self.clock.now()
-        self.target = target
+        self.sdk = target.sdk
         self.reporter = target.watch.reporter  # another may be told to the target meanwhile
         self.guard = self.reporter.guard
+        self.name = target.watch.name
         self.provider = target.provider
         self.mode = target.mode
-        self.model = sdk.requested_model(kwargs)
+        model = kwargs.get("model")
+        self.model = model if type(model) is str else sdk.requested_model(kwargs)
         self.attempts: list[Attempt] = []
         self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
         self._read_cache(kwargs.get("cache"), kwargs)
@@ -110,19 +93,24 @@ class Call:
         self._spending = current_spending.get()
         self._unfinished = threading.Lock()
         self.scope = self.reporter.open(
-            Opening(SpanRole.CREATE, self._start_ns, response_model=self.response_model)
+            Opening(
+                SpanRole.CREATE,
+                self.clock.offset + self._start,
+                response_model=self.response_model,
+            ),
+            current=current,
         )
         self._surroundings = Surroundings(self, self.scope)
+        self.enter, self.leave = self._surroundings.enter, self._surroundings.leave
 
     def _read_cache(self, cache: Any, kwargs: Mapping[str, Any]) -> None:
-        self.name = self.target.watch.name
         if cache is None:
             return
         traits = adapter.traits_of(cache)
         self.cache = CacheGiven.ADAPTER
         if instructor_api.ignores_other_caches and not traits.is_adapter:
             self.cache = CacheGiven.NOT_A_CACHE
-        observed = store_methods.get(cache)
+        observed = store_methods.get(cache) if store_methods.are_any else None
         if self.name is None and observed is not None:
             self.name = observed.name
         # A class of the user's own that gets or sets in another way may ask anybody within it.
@@ -134,18 +122,16 @@ class Call:
         self.namespace_shared = (
             "cache_namespace" in kwargs or not instructor_api.keys_have_namespaces
         )
-        try:
-            adapter.watch_size(self.reporter, cache, traits, self.name)
-        except Exception as error:
-            if not self.guard.swallows("cache size", error):
-                raise
+        if traits.is_auto and traits.size_watched_by() is not self.reporter:
+            with self.guard("cache size"):
+                adapter.watch_size(self.reporter, cache, traits, self.name)
 
     def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
-        self.answer = response_model.requested_answer(
-            requested,
-            stream=kwargs.get("stream") is True,
-            parallel_tools=self.mode in parallel_mode_values,
-        )
+        stream, parallel_tools = kwargs.get("stream") is True, self.mode in parallel_mode_values
+        if requested is None or stream or parallel_tools:
+            self.answer = response_model.requested_answer(
+                requested, stream=stream, parallel_tools=parallel_tools
+            )
         try:
             self.response_model, self.schema_digest = response_model.named(requested)
         except Exception as error:
@@ -158,7 +144,7 @@ class Call:
         That may have added to the messages; where a model is asked for, the model tells. Once Instructor has
         begun with it, they are another's: a signal's handler may call in the midst of it.
         """
-        if self.key is not None or self.lookup is not None or self.attempts:
+        if self.keyed is not None or self.lookup is not None or self.attempts:
             return False
         messages, response_model = kwargs.get("messages"), kwargs.get("response_model")
         if response_model is None and id(messages) != self._asked[0]:
@@ -168,12 +154,6 @@ class Call:
     @property
     def is_over(self) -> bool:
         return self._unfinished.locked()
-
-    def enter(self) -> None:
-        self._surroundings.enter()
-
-    def leave(self) -> None:
-        self._surroundings.leave()
 
     def failed(self, error: BaseException) -> None:
         self._finish(error, dropped=is_closing(error))
@@ -200,32 +180,29 @@ class Call:
         self.mode = self.mode or _string(getattr(mode, "value", mode))
         if self.provider is None:
             name = _string(getattr(provider, "value", provider))
-            self.provider = sdk.provider_name(name, self.target.sdk_client, function)
+            self.provider = sdk.provider_name(name, self.sdk(), function)
 
     def key_computed(
-        self, key: str | None, start_ns: int, end_ns: int, arguments: Mapping[str, Any]
+        self, key: str | None, start: int, end: int, arguments: Mapping[str, Any]
     ) -> None:
         """Note a run of the key function, called with `arguments`.
 
         Instructor 1.15.3 to 1.16 run it again before they store; what it costs them is the first.
         """
-        if self.key is not None:
+        if self.keyed is not None:
             return
-        part = None
         if key is None:
             with self.guard("key part"):
-                part = unserializable_part(arguments)
-        self.key = KeyFacts(
-            Interval(start_ns, end_ns),
-            key,
-            unserializable_part=part,
-        )
+                self._key_part = unserializable_part(arguments)
+        self.key = key
+        self.keyed = start, end
         self._key_arguments = arguments
         request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
         # What the user has put around Instructor's function may ask another model than was asked for.
-        if self.provider is None or self.mode is None or sdk.requested_model(request) != self.model:
+        if self.provider is None or self.mode is None or request.get("model") != self.model:
             self.learn(arguments.get("provider"), arguments.get("mode"), request)
-        self.prepared(arguments.get("response_model"))
+        if self.answer is AnswerKind.MODEL:
+            self.answer = response_model.prepared_answer(arguments.get("response_model"))
 
     def looked_up(self, key: str, got: Interval, *, is_hit: bool) -> None:
         """Note what was found under a key, and of a miss why, before another call can ask the same."""
@@ -247,53 +224,59 @@ class Call:
     def _keyed_request(self) -> KeyedRequest | None:
         return keyed_request(self._key_arguments, self._kwargs) if self._key_arguments else None
 
-    def prepared(self, model: Any) -> None:
-        """Note the model that Instructor made of what it was asked for."""
-        if self.answer is AnswerKind.MODEL:
-            self.answer = response_model.prepared_answer(model)
-
     def _finish(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         if not self._unfinished.acquire(blocking=False):
             return
-        end_ns = self.clock.now()
+        self._end = time.perf_counter_ns()
         self._kwargs = self._key_arguments = {}
+        self.sdk = _nobody
         if self._missed is not None and self.history is not None:
             with self.guard("history"):
                 self.history.ended(self._missed)
-        attempts: tuple[AttemptFacts, ...] = ()
         if self.attempts:
-            attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
+            end_ns = self.clock.at(self._end)
+            self._attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
             self.attempts = []  # no cycle: a finished call is freed at once
         if self._spending is not None:
             with self.guard("spending"):
-                self._spending.add(attempts, self.reporter.prices)
-        self.reporter.finished(
-            CallFacts(
-                interval=Interval(self._start_ns, end_ns),
-                cache=self.cache,
-                answer=self.answer,
-                name=self.name,
-                provider=self.provider,
-                model=self.model,
-                mode=self.mode,
-                response_model=self.response_model,
-                schema_digest=self.schema_digest,
-                backend=self.backend,
-                cache_id=self.cache_id,
-                ttl=self.ttl,
-                history=self.history,
-                namespace_shared=self.namespace_shared,
-                key=self.key,
-                lookup=self.lookup,
-                diagnosis=self.diagnosis,
-                attempts=attempts,
-                store=self.store,
-                error_type=None if error is None else error_type(error),
-                unseen=instructor_api.unseen,
-                scope=self.scope,
-            ),
-            dropped=dropped,
+                self._spending.add(self._attempts, self.reporter.prices)
+        if error is not None:
+            self._error_type = error_type(error)
+        self.reporter.ended(self, dropped=dropped)
+
+    def facts(self) -> CallFacts:
+        """Once it is over."""
+        keyed, lookup, store = self.keyed, self.lookup, self.store
+        return CallFacts(
+            interval=self.clock.between(self._start, self._end),
+            cache=self.cache,
+            answer=self.answer,
+            name=self.name,
+            provider=self.provider,
+            model=self.model,
+            mode=self.mode,
+            response_model=self.response_model,
+            schema_digest=self.schema_digest,
+            backend=self.backend,
+            cache_id=self.cache_id,
+            ttl=self.ttl,
+            history=self.history,
+            namespace_shared=self.namespace_shared,
+            key=None
+            if keyed is None
+            else KeyFacts(self.clock.between(*keyed), self.key, self._key_part),
+            lookup=None if lookup is None else lookup.facts(self),
+            diagnosis=self.diagnosis,
+            attempts=self._attempts,
+            store=None if store is None else store.facts(self),
+            error_type=self._error_type,
+            unseen=instructor_api.unseen,
+            scope=self.scope,
         )
+
+
+def _nobody() -> None:
+    """Of a call that is over nothing of the host's is held on to."""
 
 
 def _string(value: object) -> str | None:

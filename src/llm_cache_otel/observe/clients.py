@@ -16,8 +16,7 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.guard import Guard
-from llm_cache_otel.observe.boundary import ObservedCreate, bare
-from llm_cache_otel.observe.call import Target, Watch
+from llm_cache_otel.observe.boundary import ObservedCreate, Wrapper, bare, wrapper_for
 from llm_cache_otel.observe.instructor_api import (
     CREATE,
     AsyncInstructor,
@@ -26,12 +25,13 @@ from llm_cache_otel.observe.instructor_api import (
 )
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.sdk import provider_name
+from llm_cache_otel.observe.target import Target, Watch
 
 
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
 
-    __slots__ = ("_create", "_is_async", "mode", "provider", "reference", "watch")
+    __slots__ = ("_create", "_is_async", "_wrapper", "mode", "provider", "reference", "watch")
 
     def __init__(self, reference: weakref.ref[Any], watch: Watch) -> None:
         client = reference()
@@ -44,20 +44,38 @@ class _Known:
         self.mode = _value(held.get("mode"))
         self._create: Callable[[], Any] = lambda: None
         self._is_async = False
+        self._wrapper: tuple[Watch, Wrapper] | None = None
 
-    def is_async(self, client: Any, create: Any) -> bool:
-        """Whether what `create` gives is awaited."""
-        if self._create() is not create:
+    def observed(self, client: Any, create: Any) -> ObservedCreate:
+        """`create`, observed; made anew for every call, for it holds what may hold the client."""
+        watch, made = self.watch, self._wrapper
+        if self._create() is not create or made is None or made[0] is not watch:
+            # Whether what it gives is awaited.
             self._is_async = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(
                 create
             )
+            target = _ClientTarget(watch, self.reference, self.provider, self.mode)
+            wrapper = wrapper_for(target, create, asynchronous=self._is_async)
+            made = self._wrapper = watch, wrapper
             with suppress(TypeError):  # what can't be referred to weakly is looked at each time
                 self._create = weakref.ref(create)
-        return self._is_async
+        return ObservedCreate(create, watch, made[1], asynchronous=self._is_async)
 
-    def target(self, client: Any) -> Target:
-        """Made anew for every call: what the SDK's client holds may hold the client."""
-        return Target(self.watch, _held_by(client).get("client"), self.provider, self.mode)
+
+class _ClientTarget(Target):
+    """That of an Instructor client, which it does not keep."""
+
+    __slots__ = ("_client",)
+
+    def __init__(
+        self, watch: Watch, client: weakref.ref[Any], provider: str | None, mode: str | None
+    ) -> None:
+        super().__init__(watch, None, provider, mode)
+        self._client = client
+
+    def sdk(self) -> Any:
+        client = self._client()
+        return None if client is None else _held_by(client).get("client")
 
 
 class ObservedClients:
@@ -106,6 +124,14 @@ class ObservedClients:
 
     def watched(self, client: Any, create: Any) -> ObservedCreate | None:
         """The observed function in place of a client's `create`; `None` if it is not observed."""
+        known = self._known.get(id(client))
+        if (
+            known is not None
+            and known.watch.given
+            and known.reference() is client
+            and type(create) is not ObservedCreate
+        ):
+            return known.observed(client, create)  # as most are: in as few steps as can be
         known, reporter, create = self._get(client), self._all, bare(create)
         if (known is None or not known.watch.given) and is_somebody_elses(create):
             return None
@@ -118,8 +144,7 @@ class ObservedClients:
                     known = self._known[id(client)] = new
         if known is None:
             return None
-        asynchronous = known.is_async(client, create)
-        return ObservedCreate(create, known.target(client), asynchronous=asynchronous)
+        return known.observed(client, create)
 
     def replaced(self, client: Any, before: Any, create: Any) -> None:
         """Watch no function any more that was handed out for a client: the new one may wrap it."""
@@ -209,7 +234,7 @@ class _Create:
         if client is None:
             raise AttributeError(f"type object {Instructor.__name__!r} has no attribute {CREATE!r}")
         try:
-            create = _held_by(client)[CREATE]
+            create = object.__getattribute__(client, "__dict__")[CREATE]
         except KeyError:
             raise AttributeError(
                 f"{type(client).__name__!r} object has no attribute {CREATE!r}"

@@ -6,8 +6,7 @@ import inspect
 from functools import cached_property
 from typing import Any, Protocol
 
-from llm_cache_otel.observe.boundary import ObservedCreate
-from llm_cache_otel.observe.call import Target, Watch
+from llm_cache_otel.observe.boundary import ObservedCreate, observed
 from llm_cache_otel.observe.clients import observed_clients
 from llm_cache_otel.observe.functions import FunctionDoor, is_function, no_function
 from llm_cache_otel.observe.instructor_api import (
@@ -21,6 +20,7 @@ from llm_cache_otel.observe.sdk_methods import Sdk, sdk_of
 from llm_cache_otel.observe.seams import seams
 from llm_cache_otel.observe.store_methods import store_methods
 from llm_cache_otel.observe.stores import methods_of, no_store
+from llm_cache_otel.observe.target import Target, Watch
 
 _SDKS = ("openai.", "anthropic.", "google.genai.")
 
@@ -133,9 +133,8 @@ class PatchedDoor:
     def watch(self, watch: Watch) -> None:
         create = self._completions.create
         asynchronous = inspect.iscoroutinefunction(create)
-        self._completions.create = ObservedCreate(
-            create, Target(watch, self._client), asynchronous=asynchronous
-        )
+        target = Target(watch, self._client)
+        self._completions.create = observed(create, target, asynchronous=asynchronous)
 
     def close(self) -> None:
         if self.is_open():

@@ -10,12 +10,12 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.observe import instructor_api
-from llm_cache_otel.observe.boundary import ObservedCreate, bare
-from llm_cache_otel.observe.call import Target, Watch
+from llm_cache_otel.observe.boundary import ObservedCreate, bare, observed
 from llm_cache_otel.observe.clients import observed_clients
 from llm_cache_otel.observe.doors import PatchedDoor, patched_door
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.seams import replaced, seams
+from llm_cache_otel.observe.target import Target, Watch
 
 
 class EveryClient:
@@ -72,11 +72,11 @@ class _Patches:
         args = tuple(map(bare, args))
         kwargs = {name: bare(value) for name, value in kwargs.items()}
         made = wrapped(*args, **kwargs)
-        observed = None
+        watched = None
         if self._functions.on:
             with self._reporter.guard("patch"):
-                observed = self._observed(made)
-        return made if observed is None else observed
+                watched = self._observed(made)
+        return made if watched is None else watched
 
     def _observed(self, made: Any) -> ObservedCreate | None:
         """What takes the place of a function that was patched; `None` for a client, changed in place."""
@@ -87,7 +87,7 @@ class _Patches:
         if not inspect.isfunction(made):  # nothing that we know, or ours already
             return None
         asynchronous = inspect.iscoroutinefunction(made)
-        return ObservedCreate(made, Target(self._functions), asynchronous=asynchronous)
+        return observed(made, Target(self._functions), asynchronous=asynchronous)
 
     def _watch(self, client: Any, door: PatchedDoor) -> None:
         identity = id(client)

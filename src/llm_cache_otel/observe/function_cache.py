@@ -20,12 +20,12 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.facts import FunctionHits, Interval, Origin, OriginHits, StaleModel
-from llm_cache_otel.observe.call import Watch
 from llm_cache_otel.observe.function_call import FunctionTarget, function_target
 from llm_cache_otel.observe.function_run import BACKEND, Hit, Run
 from llm_cache_otel.observe.model_source import StaleModels
 from llm_cache_otel.observe.ports import CacheHistory, Reporter
 from llm_cache_otel.observe.step import Observing
+from llm_cache_otel.observe.target import Watch
 
 LruCached = type(functools.lru_cache(lambda: None))
 

@@ -23,12 +23,12 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe import response_model
-from llm_cache_otel.observe.call import Watch
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.function_request import function_request
 from llm_cache_otel.observe.ports import CacheHistory
 from llm_cache_otel.observe.spending import Spending, current_spending
 from llm_cache_otel.observe.step import Clock, Listener, Surroundings
+from llm_cache_otel.observe.target import Watch
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import types
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from llm_cache_otel.observe.call import Watch
 from llm_cache_otel.observe.entry_function import EntryFunctionCall
 from llm_cache_otel.observe.function_cache import LruCached, observed_cache
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.store_function import observed_function
+from llm_cache_otel.observe.target import Watch
 
 _watches: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
 """Of what was handed out. A decorator that copies a function's attributes is not taken for it."""

@@ -52,6 +52,15 @@ class CacheHistory(History, Protocol):
         ...
 
 
+class Ended(Protocol):
+    """A call that is over."""
+
+    history: CacheHistory | None
+    scope: Scope
+
+    def facts(self) -> CallFacts: ...
+
+
 class Reporter(Protocol):
     """Takes finished facts, and opens the scopes that observed host code runs in."""
 
@@ -67,11 +76,17 @@ class Reporter(Protocol):
         """Whether each hit of a function's cache in memory is to be told as a call of its own."""
         ...
 
-    def open(self, opening: Opening, within: Scope | None = None) -> Scope:
-        """A scope whose parent is the current one of the caller's context.
+    def open(
+        self, opening: Opening, within: Scope | None = None, *, current: object = None
+    ) -> Scope:
+        """A scope whose parent is the current one of the caller's context, which may be given as `current`.
 
         `within` is the scope of the call that it is a part of: the whole of a call goes to one place.
         """
+        ...
+
+    def current(self) -> object | None:
+        """The caller's context; `None` if nothing that runs in it is to be observed."""
         ...
 
     def is_suppressed(self) -> bool:
@@ -87,6 +102,10 @@ class Reporter(Protocol):
 
         `dropped` where a finalizer may be what tells: then nothing may be done that takes a lock.
         """
+        ...
+
+    def ended(self, call: Ended, *, dropped: bool = False) -> None:
+        """Say what a call was, whose facts are made when it is said. `dropped` as of `finished`."""
         ...
 
     def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:

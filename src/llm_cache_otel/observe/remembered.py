@@ -13,11 +13,14 @@ V = TypeVar("V")
 class Remembered(Generic[V]):
     """Of objects that are told apart by identity, for they may define `__eq__`. Thread-safe.
 
-    Of what can't be referred to weakly it is found out each time.
+    Of what can't be referred to weakly it is found out each time, and where what was found does not `last`.
     """
 
-    def __init__(self, find_out: Callable[[Any], V]) -> None:
+    def __init__(
+        self, find_out: Callable[[Any], V], lasts: Callable[[V], bool] = lambda found: True
+    ) -> None:
         self._find_out = find_out
+        self._lasts = lasts
         self._known: dict[int, tuple[weakref.ref[Any], V]] = {}
 
     def __call__(self, thing: Any) -> V:
@@ -25,6 +28,11 @@ class Remembered(Generic[V]):
         if known is not None and known[0]() is thing:
             return known[1]
         found = self._find_out(thing)
+        if self._lasts(found):
+            self._keep(thing, found)
+        return found
+
+    def _keep(self, thing: Any, found: V) -> None:
         identity = id(thing)
 
         def drop(gone: weakref.ref[Any]) -> None:  # a finalizer, which takes no lock
@@ -33,4 +41,3 @@ class Remembered(Generic[V]):
 
         with contextlib.suppress(TypeError):
             self._known[identity] = weakref.ref(thing, drop), found
-        return found

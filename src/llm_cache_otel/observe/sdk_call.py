@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from llm_cache_otel.observe.attempt import Attempt
-from llm_cache_otel.observe.call import Call, Target
+from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.sdk_methods import Asked
+from llm_cache_otel.observe.target import Target
 
 _OF_THE_CALL = ("model", "stream")
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.later import later
-from llm_cache_otel.observe.call import Target, Watch
 from llm_cache_otel.observe.instructor_api import layers
 from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.sdk_call import SdkCall
 from llm_cache_otel.observe.sdk_methods import Args, Kwargs, Method, Role, Sdk, sdk_of
 from llm_cache_otel.observe.step import ANY_CLIENT, NOWHERE, Observing, surroundings
 from llm_cache_otel.observe.stream import host_closed
+from llm_cache_otel.observe.target import Target, Watch
 
 
 class _Known:

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from types import ModuleType
 from typing import Any, SupportsIndex
 
@@ -39,7 +40,7 @@ def _key(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs)
     key = wrapped(*args, **kwargs)
     end = time.perf_counter_ns()
     try:
-        call.key_computed(key, call.clock.at(start), call.clock.at(end), kwargs)
+        call.key_computed(key, start, end, kwargs)
     except Exception as error:
         if not call.guard.swallows("key", error):
             raise
@@ -50,7 +51,7 @@ def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
     call = surroundings.get(NOWHERE).call
     if call is None or not args:
         return wrapped(*args, **kwargs)
-    with Observing(call.guard, "lookup", lambda: Lookup(call, *args[1:3])) as seen:
+    with Observing(call.guard, "lookup", partial(Lookup, call, *args[1:3])) as seen:
         found = wrapped(*_tapped(seen, args), **kwargs)
     return seen.returned(found)
 

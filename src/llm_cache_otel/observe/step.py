@@ -23,23 +23,30 @@ that for its own."""
 
 
 class Clock:
-    """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic."""
+    """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic.
 
-    __slots__ = ("_offset",)
+    `offset` is what a reading of `time.perf_counter_ns` lacks to be such a time.
+    """
+
+    __slots__ = ("offset",)
 
     def __init__(self) -> None:
-        self._offset = time.time_ns() - time.perf_counter_ns()
+        self.offset = time.time_ns() - time.perf_counter_ns()
 
     def now(self) -> int:
-        return self._offset + time.perf_counter_ns()
+        return self.offset + time.perf_counter_ns()
 
     def at(self, perf_counter_ns: int) -> int:
         """The epoch time of an earlier reading of `time.perf_counter_ns`."""
-        return self._offset + perf_counter_ns
+        return self.offset + perf_counter_ns
+
+    def between(self, start: int, end: int) -> Interval:
+        """From one such reading to another."""
+        return Interval(self.offset + start, self.offset + end)
 
     def of_process(self, interval: Interval) -> Interval:
         """In readings of `time.perf_counter_ns`, for what other calls did to be before or after."""
-        return Interval(interval.start_ns - self._offset, interval.end_ns - self._offset)
+        return Interval(interval.start_ns - self.offset, interval.end_ns - self.offset)
 
 
 class Step(Protocol):
@@ -140,6 +147,23 @@ class Surroundings:
 NOWHERE = Surroundings(None)
 
 
+class Aside:
+    """As `Surroundings` that nothing is known of, and nothing is told by."""
+
+    __slots__ = ("_token",)
+
+    _token: Token[Surroundings]
+
+    def enter(self) -> None:
+        self._token = surroundings.set(NOWHERE)
+
+    def leave(self) -> None:
+        try:  # noqa: SIM105  which takes longer than all of it
+            surroundings.reset(self._token)
+        except (RuntimeError, ValueError, AttributeError):
+            pass  # as there: an interrupt has struck, or a coroutine is closed elsewhere
+
+
 class Unobserved:
     """A call that is not to be observed: nor is what runs within it a part of any call around it."""
 
@@ -187,7 +211,12 @@ class Observing:
         traceback: TracebackType | None,
     ) -> None:
         if self.is_inside:
-            self.leave()
+            try:  # as `leave`, without a step of its own
+                self.step.leave()
+            except Exception as failure:
+                if not self.guard.swallows(self._where, failure):
+                    raise
+            self.is_inside = False
         if error is not None and self.step is not None:
             with self.guard(self._where):
                 self.step.failed(error)

@@ -22,10 +22,10 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe import adapter
-from llm_cache_otel.observe.call import Watch
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.function_call import FunctionCall, FunctionTarget, function_target
 from llm_cache_otel.observe.step import Listener, Observing
+from llm_cache_otel.observe.target import Watch
 
 _LONGEST_HELD = 1_000
 _MOST_MISSED = 64

@@ -44,6 +44,10 @@ class StoreMethods:
         self._observed: dict[int, ObservedStore] = {}
         self._undo: dict[Place, Callable[[], None]] = {}
 
+    @property
+    def are_any(self) -> bool:
+        return bool(self._observed)
+
     def get(self, store: object) -> ObservedStore | None:
         observed = self._observed.get(id(store))
         return observed if observed is not None and observed.store() is store else None

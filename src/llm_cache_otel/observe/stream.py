@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Self
 
 import wrapt
@@ -27,7 +28,7 @@ _GENERATORS = ("_iterator", "generator")
 
 
 def is_generator(result: object) -> bool:
-    return inspect.isgenerator(result) or inspect.isasyncgen(result)
+    return isinstance(result, (GeneratorType, AsyncGeneratorType))
 
 
 def watch_generator(
