@@ -20,9 +20,11 @@ _NOTES = {
     "scale": "What watching adds to a call: ours less bare, of the same round, and its share of that bare "
     "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
     "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
-    "where an end is below 0. To tell why a call missed, all of its prompt is read: that grows with its "
-    "size. What is hit is as if another process had stored it: what it took is read out of the entry and "
-    "priced when it is first hit, and again where more than 8,192 others have been hit since.",
+    "where an end is below 0. A thousand tasks' calls take their turn together, which lasts longer than our "
+    "thread waits before it tells of them: its work is in their wall time then, and in the CPU of all. To "
+    "tell why a call missed, all of its prompt is read: that grows with its size. What is hit is as if "
+    "another process had stored it: what it took is read out of the entry and priced when it is first hit, "
+    "and again where more than 8,192 others have been hit since.",
     "imports": "In fresh interpreters, everything compiled. `import instructor` gets most of Instructor only "
     "when a client is made; whoever comes first pays for "
     "it. `instrument` is the first call of it, which brings the rest of ours; the exporters as well "
