@@ -77,7 +77,7 @@ def _draw_scale(found: Sequence[Curve]) -> None:
             below.set_ylabel("added, share of the bare call")
         above.legend(frameon=False, fontsize=8, loc="best")
     figure.suptitle(
-        "What watching adds to a call (median of all turns; band or bar: quartiles)",
+        "What watching adds to a call (median of all rounds; band or bar: quartiles)",
         x=0.01,
         ha="left",
         fontsize=13,
