@@ -29,7 +29,6 @@ from bench.names import BARE
 from bench.telemetry import Exported
 from bench.workload import ANSWER, Case, Messages, Provider, Ticket, ask, ask_async, messages
 
-_STORED = 40
 _WARM_HITS = 200
 _WARM_MISSES = 10
 _NAMESPACE = {"cache_namespace": f"bench-{os.getpid()}"}  # all clients', and nobody else's
@@ -94,17 +93,17 @@ class Measurer:
 
     def check(self, case: Case, calls: int) -> None:
         """Be certain what the calls of a round did."""
-        self._be("answer", self._answer.model_dump(), ANSWER.model_dump())
+        self._require("answer", self._answer.model_dump(), ANSWER.model_dump())
         requests, spans = self._before
         asked = self._provider.requests - requests
-        self._be("requests to the provider", asked, calls if case == "miss" else 0)
+        self._require("requests to the provider", asked, calls if case == "miss" else 0)
         names = self._contender.spans[case]
         if case == "hit" and self._load.store != "memory":
             names += self._contender.not_in_memory
         wanted = Counter(dict.fromkeys(names, calls))
-        self._be("exported spans", self._exported.spans - spans, wanted)
+        self._require("exported spans", self._exported.spans - spans, wanted)
         wanted = Counter({case: calls} if self._contender.counts_outcomes else {})
-        self._be("counted outcomes", self._exported.outcomes - self._outcomes, wanted)
+        self._require("counted outcomes", self._exported.outcomes - self._outcomes, wanted)
 
     def _way(self) -> Callable[[Sequence[Messages]], Block]:
         """How the calls of a block are spread over clients, threads and tasks."""
@@ -159,7 +158,7 @@ class Measurer:
         return (time.perf_counter() - start) / calls
 
     @staticmethod
-    def _be(what: str, found: object, wanted: object) -> None:
+    def _require(what: str, found: object, wanted: object) -> None:
         if found != wanted:
             raise RuntimeError(f"a round is void: {what} should be {wanted!r}, found {found!r}")
 
@@ -204,7 +203,7 @@ class Pair:
         others += time.process_time() - flushing
         for one in self._both.values():
             one.check(case, pairs * calls)
-        wall, cpu = (_paired(took, which) for which in (0, 1))
+        wall, cpu = (paired(took, which) for which in (0, 1))
         cpu["own"] += others / pairs
         return {name: {"wall": wall[name] / calls, "cpu": cpu[name] / calls} for name in took}
 
@@ -214,7 +213,7 @@ def _others() -> float:
     return time.process_time() - time.thread_time()
 
 
-def _paired(took: Mapping[str, list[tuple[float, float]]], which: int) -> dict[str, float]:
+def paired(took: Mapping[str, list[tuple[float, float]]], which: int) -> dict[str, float]:
     bare, own = ([block[which] for block in took[name]] for name in ("bare", "own"))
     ratio = statistics.median(mine / its for mine, its in zip(own, bare, strict=True))
     median = statistics.median(bare)

@@ -10,7 +10,7 @@ import pytest
 from instructor.cache import AutoCache
 from support.versions import HAS_NAMESPACES
 
-from bench import documents, result, tables
+from bench import documents, result, tables, worker
 from bench.load import fill
 from bench.names import BARE, OURS, WRAPPED
 from bench.workload import Provider, ask, messages
@@ -80,6 +80,13 @@ def test_a_target_is_met_or_not() -> None:
     assert table.note.endswith(
         "ours adds, of a hit's wall 1.0%, of its CPU 0.5%; of a miss's wall 5.0%, of its CPU 4.5%."
     )
+
+
+def test_a_slow_moment_of_the_machine_is_no_cost() -> None:
+    """It hits both of a pair; what interrupts one of them is one of many."""
+    bare, own = [1.0, 2.0, 1.0, 2.0, 9.0], [1.1, 2.2, 1.1, 2.2, 1.1]
+    took = {"bare": [(one, 0.0) for one in bare], "own": [(one, 0.0) for one in own]}
+    assert worker.paired(took, 0) == {"bare": 2.0, "own": pytest.approx(2.2)}
 
 
 def test_a_dimension_that_could_not_be_measured_is_told() -> None:

@@ -9,10 +9,13 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import instructor
+import openai
 import pytest
 from instructor.cache import AutoCache
 from opentelemetry import trace
@@ -35,6 +38,7 @@ from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.emit.ahead import Ahead
 from llm_cache_otel.later import Later, later
 
+OUTCOMES = "llm_cache.requests", "llm_cache.outcome"
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
 
 
@@ -103,6 +107,28 @@ def test_a_call_says_nothing_until_somebody_wants_to_know(
     assert recording.exporter.get_finished_spans() == ()
     assert flush(10)
     assert len(recording.exporter.get_finished_spans()) == 5
+
+
+def test_what_waits_holds_nothing_of_the_hosts(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    class Message(dict[str, Any]):
+        """Which can be referred to weakly."""
+
+    def call() -> tuple[weakref.ref[Any], ...]:
+        client = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
+        patched: Any = instrument(instructor.patch(client), **recording.providers)
+        message = Message(role="user", content="Who is it?")
+        request = REQUEST | {"messages": [message]}
+        answer = patched.chat.completions.create(**request, cache=AutoCache())
+        client.close()
+        return weakref.ref(client), weakref.ref(message), weakref.ref(answer)
+
+    held = call()
+    gc.collect()
+    assert len(later._work) > 0
+    assert [reference() for reference in held] == [None, None, None]
+    assert recording.sums(*OUTCOMES) == {"miss": 1}
 
 
 def test_a_collection_of_metrics_wants_to_know(provider: SimulatedProvider) -> None:

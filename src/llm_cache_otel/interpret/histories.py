@@ -12,8 +12,6 @@ from llm_cache_otel.interpret.miss_reason import CacheHistory
 _ALL_TOGETHER = 4
 _MOST_PLACES = 64
 _AT_ONCE = 1_024
-
-
 _NOBODY: tuple[Callable[[], object], CacheHistory | None] = lambda: None, None
 
 
@@ -34,7 +32,9 @@ class Histories:
         Raises:
             TypeError: the cache can't be referred to weakly.
         """
-        if place is None and self._generation == forks.generation:  # as `_known`, for a hit
+        if (
+            place is None and self._generation == forks.generation
+        ):  # as `_known`, in fewer steps: a hit comes by here
             reference, history = self._made.get(id(cache), _NOBODY)
             if reference() is cache and history is not None:
                 return history

@@ -31,7 +31,7 @@ from llm_cache_otel.observe.target import Target, Watch
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
 
-    __slots__ = ("_create", "_is_async", "_wrapper", "mode", "provider", "reference", "watch")
+    __slots__ = ("_create", "_made", "mode", "provider", "reference", "watch")
 
     def __init__(self, reference: weakref.ref[Any], watch: Watch) -> None:
         client = reference()
@@ -43,23 +43,19 @@ class _Known:
         )
         self.mode = _value(held.get("mode"))
         self._create: Callable[[], Any] = lambda: None
-        self._is_async = False
-        self._wrapper: tuple[Watch, Wrapper] | None = None
+        self._made: tuple[Watch, Wrapper, bool] | None = None
 
     def observed(self, client: Any, create: Any) -> ObservedCreate:
         """`create`, observed; made anew for every call, for it holds what may hold the client."""
-        watch, made = self.watch, self._wrapper
+        watch, made = self.watch, self._made
         if self._create() is not create or made is None or made[0] is not watch:
-            # Whether what it gives is awaited.
-            self._is_async = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(
-                create
-            )
+            is_awaited = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
             target = _ClientTarget(watch, self.reference, self.provider, self.mode)
-            wrapper = wrapper_for(target, create, asynchronous=self._is_async)
-            made = self._wrapper = watch, wrapper
+            wrapper = wrapper_for(target, create, asynchronous=is_awaited)
+            made = self._made = watch, wrapper, is_awaited
             with suppress(TypeError):  # what can't be referred to weakly is looked at each time
                 self._create = weakref.ref(create)
-        return ObservedCreate(create, watch, made[1], asynchronous=self._is_async)
+        return ObservedCreate(create, watch, made[1], asynchronous=made[2])
 
 
 class _ClientTarget(Target):
