@@ -20,6 +20,7 @@ import pytest
 import redis
 import redis.asyncio
 from pydantic import BaseModel
+from support.caller import request_for
 from support.functions import asking
 from support.models import DictCache, User
 from support.recording import Recording
@@ -193,6 +194,8 @@ def store_program(
     adapter = observe(DictCache())
     adapter.set("a", "b", ttl=5)
     yield adapter.get("a")
+    asked = request_for("one?") | {"model": MODEL, "cache": adapter}
+    yield [client.create(**asked).model_dump() for _ in range(2)]
     for store in places:
         observe(store)
         yield store.set("key", "value")
