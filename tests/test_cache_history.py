@@ -102,7 +102,7 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
             key = f"key {rng.randrange(30)}"
             got = Interval(now, now + 1_000)
             if cache.get(key, now):
-                history.hit(key, got)
+                history.hit(key, got.start_ns, got.end_ns)
                 continue
             is_full = len(cache.entries) >= room
             found = history.missed(
@@ -160,7 +160,7 @@ def test_what_is_told_late_is_not_news() -> None:
     assert gone is not None
     assert gone.reason is MissReason.EVICTED
     history.ended("key")
-    history.hit("key", Interval(5, 6))
+    history.hit("key", 5, 6)
     not_stored = Miss(MissReason.NOT_STORED)
     assert why(history, "key", Interval(12, 13), request, capacity=3) == not_stored
     history.ended("key")
@@ -171,9 +171,9 @@ def test_what_is_told_late_is_not_news() -> None:
 def test_an_entry_that_outlives_its_ttl_shows_that_it_is_not_heeded() -> None:
     history = CacheHistory(honours_ttl=True)
     history.stored("key", Interval(0, 1), 1.0)
-    history.hit("key", Interval(SECOND * 3 // 2, SECOND * 3 // 2 + 1))
+    history.hit("key", SECOND * 3 // 2, SECOND * 3 // 2 + 1)
     assert history.honours_ttl is True, "backends may take a second to drop it"
-    history.hit("key", Interval(3 * SECOND, 3 * SECOND + 1))
+    history.hit("key", 3 * SECOND, 3 * SECOND + 1)
     assert history.honours_ttl is False
     history.stored("other", Interval(0, 4 * SECOND), 1.0)
     miss = why(history, "other", Interval(9 * SECOND, 9 * SECOND), request, capacity=None)
@@ -249,17 +249,17 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
 
     made = Histories()
     one, other = Cache(), Cache()
-    assert made.of(one, None, lambda: None) is made.of(one, None, lambda: None)
-    assert made.of(one, None, lambda: None) is not made.of(other, None, lambda: None)
-    assert made.of(one, "there", lambda: None) is made.of(other, "there", lambda: None)
+    assert made.of(one, None, lambda _: None) is made.of(one, None, lambda _: None)
+    assert made.of(one, None, lambda _: None) is not made.of(other, None, lambda _: None)
+    assert made.of(one, "there", lambda _: None) is made.of(other, "there", lambda _: None)
     del one
     gc.collect()
     successors = [Cache() for _ in range(1_000)]
     for cache in successors:
-        made.of(cache, None, lambda: None)
-    assert made.of(other, None, lambda: None)._share() == 4 / 1_002
+        made.of(cache, None, lambda _: None)
+    assert made.of(other, None, lambda _: None)._share() == 4 / 1_002
     for number in range(100):
-        made.of(other, number, lambda: None)
+        made.of(other, number, lambda _: None)
     assert len(made._places) == 64
     del successors, cache
     gc.collect()
@@ -269,8 +269,7 @@ def test_each_cache_has_its_own_history_and_takes_it_along() -> None:
 def test_what_waits_is_bounded_where_calls_come_faster_than_they_are_told_of() -> None:
     history = CacheHistory(honours_ttl=False)
     for number in range(10_000):
-        history.hit(str(number), Interval(number, number))
-        history.relieve()
+        history.hit(str(number), number, number)
     assert len(history._noted) < 4_100
     history.settle()
     waited = 0
@@ -288,7 +287,7 @@ def test_what_waits_is_bounded_where_calls_come_faster_than_they_are_told_of() -
 def test_who_relieves_waits_for_nobody_for_long() -> None:
     history = CacheHistory(honours_ttl=False)
     for number in range(10_000):
-        history.hit(str(number), Interval(number, number))
+        history.ended(str(number))
     held, over = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -358,9 +357,9 @@ def test_a_cache_is_another_than_one_that_was_at_its_address(
     monkeypatch.setattr(histories, "id", lambda cache: 7, raising=False)
     known_ones = Histories()
     one, other = AutoCache(), AutoCache()
-    known = known_ones.of(one, None, lambda: None)
-    assert known_ones.of(one, None, lambda: None) is known
-    assert known_ones.of(other, None, lambda: None) is not known
+    known = known_ones.of(one, None, lambda _: None)
+    assert known_ones.of(one, None, lambda _: None) is known
+    assert known_ones.of(other, None, lambda _: None) is not known
 
 
 class Reading(BaseCache):

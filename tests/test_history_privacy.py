@@ -107,7 +107,7 @@ def test_after_10_000_requests_no_secret_is_kept_or_sent(
             recording.clear()
     sdk.close()
     assert MARK not in emitted(recording)
-    history = histories.of(cache, None, lambda: None)
+    history = histories.of(cache, None, lambda _: None)
     assert len(history._requests._requests) > 500
     assert len(sent_prompts._prefixes) > 1_000
     [ours] = made
@@ -179,7 +179,7 @@ cache = Cache()
 prompt = SentPrompt("space", (Section("messages", "Who is Ada?" * 100, "user", 0),))
 
 def look(now):
-    history = histories.of(cache, None, lambda: None)
+    history = histories.of(cache, None, lambda _: None)
     found = history.missed("key", Interval(now, now), lambda: None, capacity=None)
     history.settle()
     miss = found.miss

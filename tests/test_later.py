@@ -249,10 +249,12 @@ class Asked(Sampler):
     def __init__(self, *, fails: bool = False) -> None:
         self.asked: list[tuple[str, set[str]]] = []
         self._fails = fails
+        self.times = 0
 
     def should_sample(
         self, parent_context: Any, trace_id: int, name: str, *given: Any, **more: Any
     ) -> SamplingResult:
+        self.times += 1
         if self._fails:
             raise ValueError("a sampler of the host's that fails")
         attributes = more.get("attributes") or (given[1] if len(given) > 1 else None) or {}
@@ -283,7 +285,8 @@ def test_samplers_know_what_begins_and_no_more(provider: SimulatedProvider) -> N
 def test_a_sampler_that_fails_within_a_call_costs_the_span_only(
     provider: SimulatedProvider, nosy: dict[str, Any]
 ) -> None:
-    exported = Exported(sampler=Asked(fails=True))
+    sampler = Asked(fails=True)
+    exported = Exported(sampler=sampler)
     around = TracerProvider(shutdown_on_exit=False).get_tracer("host")
     client = exported.client(provider)
     with around.start_as_current_span("around") as outer:
@@ -294,6 +297,9 @@ def test_a_sampler_that_fails_within_a_call_costs_the_span_only(
     assert outer.is_recording() is False, "which ended when the host ended it"
     assert exported.tracers.force_flush()
     assert exported.names == []
+    assert sampler.times == 5, (
+        "of each span once, also where it is asked while it is told that this fails"
+    )
     data = exported.reader.get_metrics_data()
     assert data is not None
     counts = {

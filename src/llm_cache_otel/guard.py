@@ -13,7 +13,8 @@ import inspect
 import signal
 import traceback as tracebacks
 from collections.abc import Callable
-from types import CodeType, TracebackType
+from types import CodeType, NoneType, TracebackType
+from typing import ClassVar
 
 Report = Callable[[str, Exception], None]
 Passes = Callable[[Exception], bool]
@@ -29,14 +30,18 @@ class Guard:
     What `passes` holds of goes on.
     """
 
-    __slots__ = ("_passes", "_report")
+    __slots__ = ("_blocks", "_passes", "_report")
 
     def __init__(self, report: Report, passes: Passes | None = None) -> None:
         self._report = report
         self._passes = passes
+        self._blocks: dict[str, Guarded] = {}
 
     def __call__(self, where: str) -> Guarded:
-        return Guarded(self, where)
+        block = self._blocks.get(where)
+        if block is None:
+            block = self._blocks[where] = Guarded(self, where)
+        return block
 
     def swallows(self, where: str, error: Exception) -> bool:
         """Whether an error is ours, and not to go on; it is reported by then."""
@@ -53,7 +58,7 @@ class Guard:
 
 
 class Guarded:
-    """One guarded block."""
+    """A guarded block: there may be many of it at a time, for it keeps nothing of them."""
 
     __slots__ = ("_guard", "_where")
 
@@ -61,8 +66,8 @@ class Guarded:
         self._guard = guard
         self._where = where
 
-    def __enter__(self) -> None:
-        return None
+    __enter__: ClassVar[Callable[..., None]] = staticmethod(NoneType)
+    """Which does nothing, and runs no code of Python's for that."""
 
     def __exit__(
         self,

@@ -81,14 +81,20 @@ class Reporter:
         self._patterns = Patterns()
 
     def open(
-        self, opening: Opening, within: Scope | None = None, *, current: object = None
+        self,
+        opening: Callable[[], Opening],
+        within: Scope | None = None,
+        *,
+        current: object = None,
     ) -> SpanScope:
         signals = within.signals if isinstance(within, SpanScope) else self.route.signals()
-        if opening.request is not None:
-            self._prepare()
-            return signals.spans.open_attempt(opening, signals, self.guard, self._inference_spans)
         around = current if isinstance(current, Context) else context_api.get_current()
         return signals.spans.open(opening, signals, self.guard, around)
+
+    def open_attempt(self, opening: Opening, within: Scope) -> SpanScope:
+        signals = self._signals_of(within)
+        self._prepare()
+        return signals.spans.open_attempt(opening, signals, self.guard, self._inference_spans)
 
     def _prepare(self) -> None:
         """Load prices while the provider answers."""
@@ -121,7 +127,7 @@ class Reporter:
         self._put(partial(self._say, facts), dropped=dropped)
 
     def ended(self, call: Ended, *, dropped: bool = False) -> None:
-        if call.history is not None and not dropped:
+        if call.diagnosis is not None and call.history is not None and not dropped:
             try:
                 call.history.relieve()
             except Exception as error:

@@ -9,8 +9,9 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
 from llm_cache_otel.emit import names
+from llm_cache_otel.emit.current import current_context
 
-_SUPPRESSING = context_api._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"
+_SUPPRESSING = context_api._SUPPRESS_INSTRUMENTATION_KEY
 """What `opentelemetry.instrumentation.utils.is_instrumentation_enabled` looks for, which takes longer."""
 
 
@@ -24,8 +25,10 @@ class InferenceSpans(StrEnum):
 
 def unless_suppressed() -> Context | None:
     """The current context; `None` if the application suppresses all instrumentation in it."""
-    context = context_api.get_current()
-    return None if context and any(context.get(name) for name in _SUPPRESSING) else context
+    context = current_context()
+    if context and (context.get(_SUPPRESSING) or context.get("suppress_instrumentation")):
+        return None
+    return context
 
 
 def is_suppressed() -> bool:

@@ -21,6 +21,9 @@ from llm_cache_otel import forks
 from llm_cache_otel.facts import Opening
 from llm_cache_otel.guard import Guard
 
+_RLock = type(threading.RLock())
+"""That which `threading.RLock` makes, in one step less."""
+
 
 class LazySpan(Span):
     """Stands in for the span that `start` starts, once, when it is first asked for anything. Thread-safe.
@@ -29,10 +32,13 @@ class LazySpan(Span):
     whether it is over already, so that nobody can write to it any longer.
     """
 
+    _span: Span | None = None
+    _meanwhile: Span | None = None
+
     def __init__(
         self,
         start: Callable[[Opening, Context, Guard, bool], Span],
-        opening: Opening,
+        opening: Callable[[], Opening],
         around: Context,
         guard: Guard,
     ) -> None:
@@ -40,8 +46,7 @@ class LazySpan(Span):
         self._opening = opening
         self._around = around
         self._guard = guard
-        self._span: Span | None = None
-        self._lock = threading.RLock()
+        self._lock = _RLock()
 
     @property
     def started(self) -> Span:
@@ -56,13 +61,14 @@ class LazySpan(Span):
 
     def _begin(self, *, is_over: bool) -> Span:
         with self._lock:
-            span = self._span
+            span = self._span or self._meanwhile
             if span is None:
+                around = get_current_span(self._around).get_span_context()
+                # For who asks while it is started, such as whoever tells that this fails.
+                self._meanwhile = NonRecordingSpan(around)
                 with self._guard("spans"):
-                    span = self._start(self._opening, self._around, self._guard, is_over)
-                if span is None:
-                    span = NonRecordingSpan(get_current_span(self._around).get_span_context())
-                self._span = span
+                    span = self._start(self._opening(), self._around, self._guard, is_over)
+                self._span = span = span or self._meanwhile
         return span
 
     def get_span_context(self) -> SpanContext:
@@ -110,7 +116,7 @@ class LazySpan(Span):
         return getattr(self.started, name)
 
 
-_OWN = ("_start", "_opening", "_around", "_guard", "_span", "_lock")
+_OWN = ("_start", "_opening", "_around", "_guard", "_lock")
 
 
 class _AroundForks:

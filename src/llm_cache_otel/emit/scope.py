@@ -9,6 +9,8 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
+from llm_cache_otel.emit.current import attach, reset
+
 if TYPE_CHECKING:
     from llm_cache_otel.emit.signals import Signals
 
@@ -20,28 +22,22 @@ class SpanScope:
     whose GenAI metrics are.
     """
 
-    __slots__ = ("_token", "context", "metrics_stepped_back", "signals", "span", "stepped_back")
+    stepped_back = metrics_stepped_back = False
+    _token: Token[Context] | None = None
 
-    def __init__(
-        self,
-        span: Span,
-        context: Context,
-        signals: Signals,
-        *,
-        stepped_back: bool = False,
-        metrics_stepped_back: bool = False,
-    ) -> None:
+    def __init__(self, span: Span, context: Context, signals: Signals) -> None:
         self.span = span
         self.context = context
         self.signals = signals
-        self.stepped_back = stepped_back
-        self.metrics_stepped_back = metrics_stepped_back
-        self._token: Token[Context] | None = None
 
     def enter(self) -> None:
-        self._token = context_api.attach(self.context)
+        self._token = attach(self.context)
 
     def leave(self) -> None:
-        if self._token is not None:
-            context_api.detach(self._token)
-            self._token = None
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            reset(token)
+        except Exception:
+            context_api.detach(token)  # which has its own say

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as context_api
@@ -77,7 +79,9 @@ class Spans:
         if not alone:
             go_ahead(self, end_of(self._tracer))
 
-    def open(self, opening: Opening, signals: Signals, guard: Guard, around: Context) -> SpanScope:
+    def open(
+        self, opening: Callable[[], Opening], signals: Signals, guard: Guard, around: Context
+    ) -> SpanScope:
         span = LazySpan(self._start, opening, around, guard)
         # As `set_span_in_context`, in one step.
         return SpanScope(span, Context({**around, _SPAN: span}), signals)
@@ -92,11 +96,11 @@ class Spans:
         context = around = context_api.get_current()
         span: Span = INVALID_SPAN
         if not spans_told:
-            span = LazySpan(self._start, opening, around, guard)
+            span = LazySpan(self._start, lambda: opening, around, guard)
             context = Context({**around, _SPAN: span})
-        return SpanScope(
-            span, context, signals, stepped_back=spans_told, metrics_stepped_back=metrics_told
-        )
+        scope = SpanScope(span, context, signals)
+        scope.stepped_back, scope.metrics_stepped_back = spans_told, metrics_told
+        return scope
 
     def _told_elsewhere(
         self,
@@ -199,7 +203,7 @@ class Spans:
         """What was done in memory has none yet: nothing else could have begun within it."""
         if part.scope is not None or not isinstance(call.scope, SpanScope):
             return _ended(part.scope)
-        opening = Opening(role, part.interval.start_ns)
+        opening = partial(Opening, role, part.interval.start_ns)
         # A sampler or processor that fails with it does not cost the call its own.
         span = LazySpan(self._start, opening, call.scope.context, guard)
         return _recorded(span.ended)

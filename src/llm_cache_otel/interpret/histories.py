@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.interpret.miss_reason import CacheHistory
@@ -25,7 +26,7 @@ class Histories:
         self._places: OrderedDict[Hashable, CacheHistory] = OrderedDict()
 
     def of(
-        self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
+        self, cache: object, place: Hashable | None, honours_ttl: Callable[[Any], bool | None]
     ) -> CacheHistory:
         """Of the cache itself, or of all that are at one `place`.
 
@@ -42,7 +43,7 @@ class Histories:
         if known is not None:
             return known
         made = CacheHistory(
-            honours_ttl=honours_ttl(), share=self._share, others_store=place is not None
+            honours_ttl=honours_ttl(cache), share=self._share, others_store=place is not None
         )
         with self._lock:
             if self._generation != forks.generation:  # what a parent has seen, this process has not

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
 
@@ -15,6 +14,7 @@ from llm_cache_otel import forks
 from llm_cache_otel.facts import Diagnosis, Interval, KeyedRequest, Miss, MissReason
 from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
 from llm_cache_otel.interpret.fingerprint import digest
+from llm_cache_otel.interpret.known_key import KnownKey
 
 _MOST_KEYS = 8_192
 _FEWEST_KEYS = 64
@@ -33,38 +33,17 @@ _LATENESS_NS = 1_000_000_000
 """That backends may take to drop what has expired: Redis and diskcache know seconds."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Key:
-    """What is known of a key, `as_of` a time.
-
-    `there_since` is when it was stored or found, `None` if it is not there; `expires` the earliest time that
-    its TTL can have run out, and `outlives` one when it surely had. `asking` is how many calls go on that
-    have missed it, and `is_described` whether its request is among the earlier ones.
-    """
-
-    as_of: int
-    there_since: int | None = None
-    expires: int | None = None
-    outlives: int | None = None
-    asking: int = 0
-    is_described: bool = False
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class _Noted:
-    """How `what` was noted is to be taken in, and how many characters are in it."""
-
-    take: Callable[..., None]
-    what: tuple[Any, ...]
-    text: int
+_Noted = tuple[Callable[..., None], tuple[Any, ...], int]
+"""How what was noted is to be taken in, that, and how many characters are in it."""
 
 
 class CacheHistory:
     """What one cache was asked for and given. Times are of `time.perf_counter_ns`. Thread-safe.
 
-    Whoever asks it only notes that, in order and without a lock; what it means is found out later. `share` is
-    how much of what one cache alone may keep it may, from 0 to 1: several have to share. What `others_store`
-    in, other processes may have stored anew what is found after its time.
+    Whoever asks it only notes that, in order and without a lock; what it means is found out later. Hits may
+    be noted after what came after them, for nobody waits for that. `share` is how much of what one cache
+    alone may keep it may, from 0 to 1: several have to share. What `others_store` in, other processes may
+    have stored anew what is found after its time.
     """
 
     def __init__(
@@ -79,12 +58,17 @@ class CacheHistory:
         self._honours_ttl = honours_ttl
         self._others_store = others_store
         self._cleared: float = -inf
-        self._keys: OrderedDict[int, _Key] = OrderedDict()  # the latest used last
+        self._keys: OrderedDict[int, KnownKey] = OrderedDict()  # the latest used last
         self._requests = EarlierRequests()
         self._noted: deque[_Noted] = deque()
+        self._hits: deque[tuple[str, int, int]] = deque()
         self._noted_text = 0
         self._evictions = 0
         self._room_needed = 0
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._noted) + len(self._hits)
 
     @property
     def honours_ttl(self) -> bool | None:
@@ -92,8 +76,10 @@ class CacheHistory:
         self._take(_SOME)
         return self._honours_ttl
 
-    def hit(self, key: str, got: Interval) -> None:
-        self._noted.append(_Noted(CacheHistory._take_hit, (key, got), 0))
+    def hit(self, key: str, start: int, end: int) -> None:
+        self._hits.append((key, start, end))
+        if len(self._hits) >= _MOST_NOTED:
+            self.relieve()
 
     def used(self, found: Iterable[tuple[str, int]]) -> None:
         """Hits of a cache without TTLs: under which key, and when, in order."""
@@ -123,7 +109,7 @@ class CacheHistory:
         """Whether its request is known, and nothing that waits can have it forgotten."""
         known = self._keys.get(name)
         is_described = known is not None and known.is_described
-        return is_described and len(self._keys) + len(self._noted) < self._most_keys()
+        return is_described and len(self._keys) + self._waiting < self._most_keys()
 
     def stored(self, key: str, during: Interval, ttl: float | None) -> None:
         self._note(CacheHistory._take_stored, digest(key), during, ttl)
@@ -134,7 +120,7 @@ class CacheHistory:
 
     def ended(self, key: str) -> None:
         """A call that had missed has ended. What it has stored was told before. A finalizer may tell."""
-        self._noted.append(_Noted(CacheHistory._take_ended, (digest(key),), 0))
+        self._noted.append((CacheHistory._take_ended, (digest(key),), 0))
 
     def make(self, diagnosis: Diagnosis) -> None:
         """Take in what was noted up to that miss.
@@ -147,29 +133,28 @@ class CacheHistory:
 
     def settle(self, most: int | None = None) -> None:
         """Take in all that was noted, or so much. Raises as `make` does."""
-        self._take(len(self._noted) if most is None else most)
+        self._take(self._waiting if most is None else most)
 
     def relieve(self) -> None:
         """Take a few in, where calls come faster than they are told of. Raises as `make` does."""
-        much = max(len(self._noted) / _MOST_NOTED, self._noted_text / _MOST_TEXT)
+        much = max(self._waiting / _MOST_NOTED, self._noted_text / _MOST_TEXT)
         if much < 1 or not self._lock.acquire(timeout=_PATIENCE if much > 2 else 0):
             return
         try:
             for _ in range(_FEW):
-                if self._noted:  # a handler of a signal may have taken in the rest meanwhile
-                    self._take_next()
+                self._take_next()
         finally:
             self._lock.release()
 
     def _note(self, take: Callable[..., None], *noted: Any, text: int = 0) -> None:
-        self._noted.append(_Noted(take, noted, text))
+        self._noted.append((take, noted, text))
         self._noted_text += text
 
     def _take(self, most: int, until: Diagnosis | None = None) -> None:
         failure = None
         with self._lock:
             for _ in range(most):
-                if not self._noted or (until is not None and until.is_made):
+                if until is not None and until.is_made:
                     break
                 try:
                     self._take_next()
@@ -179,25 +164,33 @@ class CacheHistory:
             raise failure
 
     def _take_next(self) -> None:
-        noted = self._noted.popleft()
-        # Threads that add at the same time may lose one another's.
-        self._noted_text = self._noted_text - noted.text if self._noted else 0
-        noted.take(self, *noted.what)
+        if self._noted:
+            take, what, text = self._noted.popleft()
+            # Threads that add at the same time may lose one another's.
+            self._noted_text = self._noted_text - text if self._noted else 0
+            take(self, *what)
+        elif self._hits:
+            self._take_hit(*self._hits.popleft())
 
-    def _take_hit(self, key: str, got: Interval) -> None:
-        known = self._used(digest(key), got.end_ns)
-        if known.outlives is not None and got.start_ns > known.outlives:
+    def _take_hits(self, by: int) -> None:
+        """Those that were over by a time."""
+        while self._hits and self._hits[0][2] <= by:
+            self._take_hit(*self._hits.popleft())
+
+    def _take_hit(self, key: str, start: int, end: int) -> None:
+        known = self._used(digest(key), end)
+        if known.outlives is not None and start > known.outlives:
             known.expires = known.outlives = None
             if not self._others_store:
                 self._honours_ttl = False
-        if got.end_ns >= known.as_of:
-            _is_there(known, got.end_ns)
+        if end >= known.as_of:
+            known.is_there(end)
 
     def _take_used(self, found: Iterable[tuple[int, int]]) -> None:
         for name, when in found:
             known = self._used(name, when)
             if when >= known.as_of:
-                _is_there(known, when)
+                known.is_there(when)
 
     def _take_missed(
         self,
@@ -216,6 +209,7 @@ class CacheHistory:
         self, name: int, got: Interval, asked: KeyedRequest | None, capacity: int | None
     ) -> Miss | None:
         miss = None
+        self._take_hits(got.start_ns)
         known = self._keys.get(name)
         is_described = known is not None and known.is_described
         described = None if asked is None or is_described else Request(asked)
@@ -234,10 +228,11 @@ class CacheHistory:
         return miss
 
     def _take_stored(self, name: int, during: Interval, ttl: float | None) -> None:
+        self._take_hits(during.start_ns)
         known = self._used(name, during.end_ns)
         if during.end_ns < known.as_of:
             return
-        _is_there(known, during.end_ns)
+        known.is_there(during.end_ns)
         known.expires = known.outlives = None
         if ttl is not None and isfinite(ttl) and self._honours_ttl:
             kept_ns = round(ttl * 1e9)
@@ -255,17 +250,17 @@ class CacheHistory:
     def _most_keys(self) -> int:
         return max(_FEWEST_KEYS, int(_MOST_KEYS * self._share()))
 
-    def _used(self, name: int, now: int) -> _Key:
+    def _used(self, name: int, now: int) -> KnownKey:
         known = self._keys.get(name)
         if known is None:
-            known = self._keys[name] = _Key(now)
+            known = self._keys[name] = KnownKey(now)
             most = self._most_keys()
             while len(self._keys) > most:
                 self._keys.popitem(last=False)
         self._keys.move_to_end(name)
         return known
 
-    def _why_gone(self, name: int, known: _Key, got: Interval, capacity: int | None) -> Miss:
+    def _why_gone(self, name: int, known: KnownKey, got: Interval, capacity: int | None) -> Miss:
         """Of a key that was asked for before."""
         if known.there_since is None or known.there_since > got.start_ns:
             is_coming = known.asking or known.there_since is not None
@@ -292,9 +287,3 @@ class CacheHistory:
             if later == name:
                 break
         return room
-
-
-def _is_there(known: _Key, now: int) -> None:
-    known.as_of = now
-    if known.there_since is None:
-        known.there_since = now

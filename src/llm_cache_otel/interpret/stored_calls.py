@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from llm_cache_otel import forks
 from llm_cache_otel.facts import Bill, Origin
@@ -39,9 +39,8 @@ class StoredCalls:
     def __init__(self) -> None:
         self._lock = forks.lock()
         self._calls: OrderedDict[Hashable, StoredCall] = OrderedDict()
-
-    def get(self, entry: Hashable) -> StoredCall | None:
-        return self._calls.get(entry)  # without the lock: it is one step
+        self.get: Callable[[Hashable], StoredCall | None] = self._calls.get
+        """Without the lock: it is one step."""
 
     def put(self, entry: Hashable, call: StoredCall) -> None:
         with self._lock:

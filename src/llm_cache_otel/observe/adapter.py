@@ -19,6 +19,7 @@ from llm_cache_otel.observe.stores import is_backend
 class Traits:
     """What is known of a cache before it is asked, and who watches its size already."""
 
+    cache: Callable[[], Any]
     backend: str
     is_evident: bool
     is_adapter: bool
@@ -73,12 +74,20 @@ def watch_size(reporter: Reporter, cache: Any, traits: Traits, name: str | None)
 def _traits(cache: Any) -> Traits:
     backend = backend_of(cache)
     return Traits(
+        _reference(cache),
         backend,
         backend != type(cache).__name__,
         isinstance(cache, BaseCache),
         isinstance(cache, AutoCache),
         _is_plain(cache, AutoCache),
     )
+
+
+def _reference(cache: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(cache)
+    except TypeError:
+        return lambda: None
 
 
 traits_of = Remembered(_traits, lambda traits: traits.is_evident)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -22,8 +23,8 @@ from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
-from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings
-from llm_cache_otel.observe.stream import is_generator, watch_generator, watch_in_place
+from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings, observe
+from llm_cache_otel.observe.stream import GENERATORS, watch_generator, watch_in_place
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.call import Call
@@ -46,11 +47,11 @@ class Attempt:
         self._request = InferenceRequest("chat", call.provider, call.model)
         neighbours: tuple[Neighbour, ...] = ()
         # What the SDK's client makes of being asked must not cost the attempt.
-        with call.guard("client"):
+        with call.reporter.guard("client"):
             client = sdk.bound_client(function) if client is None else client
-        with call.guard("request"):
+        with call.reporter.guard("request"):
             self._request = sdk.inference_request(call.provider, client, request)
-        with call.guard("neighbours"):
+        with call.reporter.guard("neighbours"):
             neighbours = neighbours_of(client, function)
         self._client = client
         self._kwargs = request
@@ -68,9 +69,9 @@ class Attempt:
             request=self._request,
             neighbours=neighbours,
         )
-        self._scope = call.reporter.open(opening, call.scope)
+        self._scope = call.reporter.open_attempt(opening, call.scope)
         self._surroundings = Surroundings(scope=self._scope, asks=asks)
-        call.attempts.append(self)
+        call.attempts = (*call.attempts, self)
 
     def enter(self) -> None:
         self._surroundings.enter()
@@ -82,8 +83,8 @@ class Attempt:
         self._ended(error, dropped=is_closing(error))
 
     def returned(self, response: Any) -> Any | None:
-        guard = self._call.guard
-        if is_generator(response):
+        guard = self._call.reporter.guard
+        if isinstance(response, GENERATORS):
             self.is_streaming = True
             return watch_generator(response, guard, self._ended, self._chunk)
         if self._request.stream and watch_in_place(response, guard, self._ended, self._chunk):
@@ -95,7 +96,7 @@ class Attempt:
 
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
-        with self._call.guard("response"):
+        with self._call.reporter.guard("response"):
             self._response = sdk.inference_response(answers.body_of(response))
             self._reported_all = True
             self._is_of_several = answers.is_of_several(response)
@@ -116,7 +117,7 @@ class Attempt:
             self._error_type = None if error is None else error_type(error)
             if self._is_of_several or not self._reported_all:
                 self._response = replace(self._response, reported=None)
-            with self._call.guard("prompt"):
+            with self._call.reporter.guard("prompt"):
                 self._read_prompt()
             self._call.attempt_ended(error, dropped=dropped)
 
@@ -145,9 +146,8 @@ def observed(call: Call, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, with every run of it observed as an attempt of `call`."""
 
     def attempt(*args: Any, **kwargs: Any) -> Any:
-        with Observing(call.guard, "attempt", lambda: Attempt(call, function, kwargs)) as seen:
-            response = function(*args, **kwargs)
-        return seen.returned(response)
+        make = partial(Attempt, call, function, kwargs)
+        return observe(call.reporter.guard, "attempt", make, function, args, kwargs)
 
     return attempt
 
@@ -156,7 +156,8 @@ def observed_async(call: Call, function: Callable[..., Any]) -> Callable[..., An
     """`observed`, for a function whose result is awaited."""
 
     async def attempt(*args: Any, **kwargs: Any) -> Any:
-        with Observing(call.guard, "attempt", lambda: Attempt(call, function, kwargs)) as seen:
+        make = partial(Attempt, call, function, kwargs)
+        with Observing(call.reporter.guard, "attempt", make) as seen:
             response = await function(*args, **kwargs)
         return seen.returned(response)
 
@@ -176,6 +177,6 @@ class HookTap(wrapt.BaseObjectProxy[Any]):
 
     def emit_parse_error(self, error: Exception, **metadata: Any) -> None:
         call = self._self_call
-        with call.guard("hooks"):
+        with call.reporter.guard("hooks"):
             call.attempts[-1].could_not_be_parsed(error)
         self.__wrapped__.emit_parse_error(error, **metadata)

@@ -12,16 +12,14 @@ from llm_cache_otel.facts import BackendFacts, Interval, Operation, Scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type, is_closing
-from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, Surroundings, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Clock, Surroundings, observe, surroundings
 from llm_cache_otel.observe.stores import ADAPTER, Asked, Method
 
 Done = Callable[[BackendFacts, Any, bool], None]
 """Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
 
-DoneInMemory = Callable[
-    [Method, tuple[Any, ...], dict[str, Any], Any, BaseException | None, int, int], None
-]
-"""Takes how the cache was asked, what it gave or raised, and when, in readings of `time.perf_counter_ns`."""
+AskedInMemory = tuple[Method, tuple[Any, ...], dict[str, Any], Any, BaseException | None, int, int]
+"""How a cache was asked, what it gave or raised, and when, in readings of `time.perf_counter_ns`."""
 
 
 def is_busy(cache: object) -> bool:
@@ -130,23 +128,20 @@ def _timed(method: Method, name: str) -> Callable[..., Any]:
             raise
         finally:
             end = time.perf_counter_ns()
-            try:
-                self._self_done(method, args, kwargs, value, failure, start, end)
-            except Exception as error:
-                if not self._self_guard.swallows("cache in memory", error):
-                    raise
+            self._self_step.noted = method, args, kwargs, value, failure, start, end
+            failure = None  # no cycle
         return value
 
     return timed
 
 
 class MemoryTap(wrapt.BaseObjectProxy[Any]):
-    """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see."""
+    """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see.
 
-    def __init__(self, cache: Any, guard: Guard, done: DoneInMemory) -> None:
-        super().__init__(cache)
-        self._self_guard = guard
-        self._self_done = done
+    It notes that in `_self_step`, which is told after it is made: one `__init__` less for a hit to run.
+    """
+
+    _self_step: Any
 
     get = _timed(_GET, "get")
     set = _timed(_SET, "set")
@@ -161,11 +156,4 @@ def _observed(
     kwargs: dict[str, Any],
 ) -> Any:
     make = lambda: tap._self_step(method.operation, tap.__wrapped__, method.asked(args, kwargs))
-    observing = Observing(tap._self_guard, where, make)
-    try:
-        with observing as seen:
-            value = function(*args, **kwargs)
-        return seen.returned(value)
-    finally:
-        if observing.is_inside:  # an interrupt has struck
-            observing.leave()
+    return observe(tap._self_guard, where, make, function, args, kwargs)

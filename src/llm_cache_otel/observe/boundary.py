@@ -10,13 +10,16 @@ from typing import Any, SupportsIndex
 import wrapt
 
 from llm_cache_otel.observe.call import Call
-from llm_cache_otel.observe.step import NOWHERE, Observing, Step, Unobserved, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Observing, Step, Unobserved, observe, surroundings
 from llm_cache_otel.observe.target import Target, Watch
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 Wrapper = Callable[[Callable[..., Any], Any, Args, Kwargs], Any]
 """As wrapt calls it."""
+
+Watching = tuple[Wrapper, Callable[[], bool] | None]
+"""And whom it asks before, whether it is to."""
 
 
 class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
@@ -27,16 +30,6 @@ class ObservedCreate(wrapt.FunctionWrapper[..., Any]):
     """
 
     _self_beneath: Any = None
-
-    def __init__(
-        self, create: Callable[..., Any], watch: Watch, wrapper: Wrapper, *, asynchronous: bool
-    ) -> None:
-        """`create` may be observed for another target: then it is not, for as long as it is for this."""
-        inner = bare(create) if type(create) is ObservedCreate else create
-        # Of a coroutine function that is switched off, the coroutine must be its own.
-        super().__init__(inner, wrapper, watch.is_on if asynchronous else None)
-        if inner is not create:
-            self._self_beneath = create
 
     def __copy__(self) -> Any:
         return self.__wrapped__
@@ -74,19 +67,23 @@ def bare(create: Any) -> Any:
 
 
 def observed(create: Callable[..., Any], target: Target, *, asynchronous: bool) -> ObservedCreate:
-    wrapper = wrapper_for(target, bare(create), asynchronous=asynchronous)
-    return ObservedCreate(create, target.watch, wrapper, asynchronous=asynchronous)
+    """`create` may be observed for another target: then it is not, for as long as it is for this."""
+    inner = bare(create)
+    made = ObservedCreate(inner, *watching(target, inner, asynchronous=asynchronous))
+    if inner is not create:
+        made._self_beneath = create
+    return made
 
 
-def wrapper_for(target: Target, create: Any, *, asynchronous: bool) -> Wrapper:
+def watching(target: Target, create: Any, *, asynchronous: bool) -> Watching:
     """What a `create` is to be observed with for a target."""
     wrapper: Any = _async_wrapper(target) if asynchronous else _sync_wrapper(target)
     wrapper.watch = target.watch  # there, for it is made once and an `ObservedCreate` for each call
     if asynchronous:  # or warnings and tasks would name our coroutine
         for name in ("__name__", "__qualname__"):
             setattr(wrapper, name, getattr(create, name, getattr(wrapper, name)))
-    made: Wrapper = wrapper
-    return made
+    # Of a coroutine function that is switched off, the coroutine must be its own.
+    return wrapper, target.watch.is_on if asynchronous else None
 
 
 def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
@@ -104,14 +101,7 @@ def _sync_wrapper(target: Target) -> Wrapper:
         if not target.watch.on:
             return wrapped(*args, **kwargs)
         make = partial(_step, target, args, kwargs)
-        seen = Observing(target.watch.reporter.guard, "create", make)
-        try:
-            with seen:
-                result = wrapped(*args, **kwargs)
-            return seen.returned(result)
-        finally:
-            if seen.is_inside:
-                seen.leave()
+        return observe(target.watch.reporter.guard, "create", make, wrapped, args, kwargs)
 
     return create
 

@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llm_cache_otel.facts import (
     AnswerKind,
     AttemptFacts,
-    CacheGiven,
     CallFacts,
-    Diagnosis,
-    Interval,
-    KeyedRequest,
     KeyFacts,
     Opening,
+    Scope,
     SpanRole,
 )
-from llm_cache_otel.observe import adapter, instructor_api, response_model, sdk
+from llm_cache_otel.observe import instructor_api, response_model, sdk
+from llm_cache_otel.observe.asked_cache import AskedCache
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.instructor_api import parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
-from llm_cache_otel.observe.keyed_request import as_asked, keyed_request
-from llm_cache_otel.observe.ports import CacheHistory
-from llm_cache_otel.observe.spending import current_spending
-from llm_cache_otel.observe.step import Clock, Surroundings
-from llm_cache_otel.observe.store_methods import store_methods
-from llm_cache_otel.observe.stream import is_generator, watch_generator
+from llm_cache_otel.observe.keyed_request import as_asked
+from llm_cache_otel.observe.spending import Spending, current_spending
+from llm_cache_otel.observe.step import Clock, Surroundings, surroundings
+from llm_cache_otel.observe.stream import GENERATORS, watch_generator
 from llm_cache_otel.observe.target import Target
 
 if TYPE_CHECKING:
@@ -41,31 +37,25 @@ if TYPE_CHECKING:
     from llm_cache_otel.observe.lookup import Lookup, Store
 
 
-class Call:
-    """One call of `create`. The boundary drives it; the seams inside Instructor add what they see."""
+class Call(Surroundings, AskedCache):
+    """One call of `create`. The boundary drives it; the seams inside Instructor add what they see.
 
-    # What most calls never change costs a hit nothing where it stands on the class.
+    It is what is current while Instructor's code runs.
+    """
+
+    # What most calls never change costs a hit nothing where it stands on the class. An instance that has more
+    # than thirty attributes of its own takes a dictionary for them.
     key: str | None = None
     keyed: tuple[int, int] | None = None
     lookup: Lookup | None = None
     store: Store | None = None
-    history: CacheHistory | None = None
-    cache_id: Hashable | None = None
-    diagnosis: Diagnosis | None = None
-    answer = AnswerKind.MODEL
-    cache = CacheGiven.NOTHING
-    backend: str | None = None
-    is_auto = is_in_memory = asks_nobody = False
-    ttl: int | None = None
-    namespace_shared: bool | None = None
-    response_model: str | None = None
-    schema_digest: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    _named: tuple[str | None, str | None] = None, None
+    _spending: Spending | None = None
     _key_part: str | None = None
-    _missed: str | None = None
     _error_type: str | None = None
     _attempts: tuple[AttemptFacts, ...] = ()
     _end = 0
-    _key_arguments: Mapping[str, Any] = MappingProxyType({})
     _awaits_stream = False
 
     def __init__(
@@ -75,68 +65,47 @@ class Call:
         kwargs: Mapping[str, Any],
         current: object = None,
     ) -> None:
-        self._start = time.perf_counter_ns()
-        self.clock = Clock()
+        self._start = start = time.perf_counter_ns()
+        self._offset = time.time_ns() - start
+        watch = target.watch
         self.sdk = target.sdk
-        self.reporter = target.watch.reporter  # another may be told to the target meanwhile
-        self.guard = self.reporter.guard
-        self.name = target.watch.name
+        self.reporter = reporter = watch.reporter  # another may be told to the target meanwhile
+        self.name = watch.name
         self.provider = target.provider
-        self.mode = target.mode
+        self.mode = mode = target.mode
         model = kwargs.get("model")
         self.model = model if type(model) is str else sdk.requested_model(kwargs)
-        self.attempts: list[Attempt] = []
         self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
-        self._read_cache(kwargs.get("cache"), kwargs)
-        self._read_response_model(kwargs.get("response_model", args[0] if args else None), kwargs)
-        self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
-        self._spending = current_spending.get()
-        self._unfinished = threading.Lock()
-        self.scope = self.reporter.open(
-            Opening(
-                SpanRole.CREATE,
-                self.clock.offset + self._start,
-                response_model=self.response_model,
-            ),
-            current=current,
-        )
-        self._surroundings = Surroundings(self, self.scope)
-        self.enter, self.leave = self._surroundings.enter, self._surroundings.leave
-
-    def _read_cache(self, cache: Any, kwargs: Mapping[str, Any]) -> None:
-        if cache is None:
-            return
-        traits = adapter.traits_of(cache)
-        self.cache = CacheGiven.ADAPTER
-        if instructor_api.ignores_other_caches and not traits.is_adapter:
-            self.cache = CacheGiven.NOT_A_CACHE
-        observed = store_methods.get(cache) if store_methods.are_any else None
-        if self.name is None and observed is not None:
-            self.name = observed.name
-        # A class of the user's own that gets or sets in another way may ask anybody within it.
-        self.is_auto, self.is_in_memory = traits.is_auto, traits.is_plain_auto
-        self.asks_nobody = traits.is_plain_auto and observed is None
-        self.backend = traits.backend
-        ttl = kwargs.get("cache_ttl")
-        self.ttl = ttl if isinstance(ttl, int) else None
-        self.namespace_shared = (
-            "cache_namespace" in kwargs or not instructor_api.keys_have_namespaces
-        )
-        if traits.is_auto and traits.size_watched_by() is not self.reporter:
-            with self.guard("cache size"):
-                adapter.watch_size(self.reporter, cache, traits, self.name)
-
-    def _read_response_model(self, requested: Any, kwargs: Mapping[str, Any]) -> None:
-        stream, parallel_tools = kwargs.get("stream") is True, self.mode in parallel_mode_values
+        cache = kwargs.get("cache")
+        if cache is not None:
+            self._read_cache(cache, kwargs)
+        requested = kwargs.get("response_model", args[0] if args else None)
+        stream, parallel_tools = kwargs.get("stream") is True, mode in parallel_mode_values
         if requested is None or stream or parallel_tools:
             self.answer = response_model.requested_answer(
                 requested, stream=stream, parallel_tools=parallel_tools
             )
-        try:
-            self.response_model, self.schema_digest = response_model.named(requested)
-        except Exception as error:
-            if not self.guard.swallows("response model", error):
-                raise
+        named = response_model.named.known.get(id(requested))
+        if named is not None and named[0]() is requested:
+            self._named = named[1]
+        else:
+            with reporter.guard("response model"):
+                self._named = response_model.named(requested)
+        self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
+        spending = current_spending.get()
+        if spending is not None:
+            self._spending = spending
+        self._unfinished = threading.Lock()
+        opening = partial(Opening, SpanRole.CREATE, self._offset + start, self._named[0])
+        self.scope: Scope = reporter.open(opening, current=current)
+        around = surroundings.get(None)
+        if around is not None:
+            self.busy = around.busy
+        self.call = self
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self._offset)
 
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether these are this very call's arguments, on their way through another function.
@@ -156,11 +125,15 @@ class Call:
         return self._unfinished.locked()
 
     def failed(self, error: BaseException) -> None:
+        if self.lookup is None and self.keyed is not None:
+            self.prepared(self._key_arguments.get("response_model"))
         self._finish(error, dropped=is_closing(error))
 
     def returned(self, result: Any) -> Any | None:
-        if is_generator(result):
-            return watch_generator(result, self.guard, self._finish)
+        if self.lookup is None and self.keyed is not None:
+            self.prepared(self._key_arguments.get("response_model"))
+        if isinstance(result, GENERATORS):
+            return watch_generator(result, self.reporter.guard, self._finish)
         if self.answer is AnswerKind.UNDECIDED:
             self.answer = response_model.given_answer(result)
         if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_streaming:
@@ -192,7 +165,7 @@ class Call:
         if self.keyed is not None:
             return
         if key is None:
-            with self.guard("key part"):
+            with self.reporter.guard("key part"):
                 self._key_part = unserializable_part(arguments)
         self.key = key
         self.keyed = start, end
@@ -201,28 +174,6 @@ class Call:
         # What the user has put around Instructor's function may ask another model than was asked for.
         if self.provider is None or self.mode is None or request.get("model") != self.model:
             self.learn(arguments.get("provider"), arguments.get("mode"), request)
-        if self.answer is AnswerKind.MODEL:
-            self.answer = response_model.prepared_answer(arguments.get("response_model"))
-
-    def looked_up(self, key: str, got: Interval, *, is_hit: bool) -> None:
-        """Note what was found under a key, and of a miss why, before another call can ask the same."""
-        if self.history is not None:
-            return  # a signal's handler's, whose call could not be told from this one
-        cache = self._kwargs["cache"]
-        place = None if self.is_auto else adapter.place_of(cache)
-        self.cache_id = ("memory", id(cache)) if self.is_auto else place
-        self.history = self.reporter.history_of(cache, place, lambda: adapter.honours_ttl(cache))
-        if is_hit:
-            self.history.hit(key, got)
-        elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):
-            self._missed = key
-            self.diagnosis = self.history.missed(
-                key, got, self._keyed_request, capacity=adapter.full_at(cache)
-            )
-        self._kwargs = self._key_arguments = {}  # nothing of the host's is held on to
-
-    def _keyed_request(self) -> KeyedRequest | None:
-        return keyed_request(self._key_arguments, self._kwargs) if self._key_arguments else None
 
     def _finish(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         if not self._unfinished.acquire(blocking=False):
@@ -230,15 +181,14 @@ class Call:
         self._end = time.perf_counter_ns()
         self._kwargs = self._key_arguments = {}
         self.sdk = _nobody
-        if self._missed is not None and self.history is not None:
-            with self.guard("history"):
-                self.history.ended(self._missed)
+        if self._missed is not None:
+            self.has_missed(self._missed)
         if self.attempts:
             end_ns = self.clock.at(self._end)
             self._attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
-            self.attempts = []  # no cycle: a finished call is freed at once
+            self.attempts = ()  # no cycle: a finished call is freed at once
         if self._spending is not None:
-            with self.guard("spending"):
+            with self.reporter.guard("spending"):
                 self._spending.add(self._attempts, self.reporter.prices)
         if error is not None:
             self._error_type = error_type(error)
@@ -247,6 +197,7 @@ class Call:
     def facts(self) -> CallFacts:
         """Once it is over."""
         keyed, lookup, store = self.keyed, self.lookup, self.store
+        found = None if lookup is None else lookup.facts(self)
         return CallFacts(
             interval=self.clock.between(self._start, self._end),
             cache=self.cache,
@@ -255,8 +206,8 @@ class Call:
             provider=self.provider,
             model=self.model,
             mode=self.mode,
-            response_model=self.response_model,
-            schema_digest=self.schema_digest,
+            response_model=self._named[0],
+            schema_digest=self._named[1],
             backend=self.backend,
             cache_id=self.cache_id,
             ttl=self.ttl,
@@ -265,7 +216,7 @@ class Call:
             key=None
             if keyed is None
             else KeyFacts(self.clock.between(*keyed), self.key, self._key_part),
-            lookup=None if lookup is None else lookup.facts(self),
+            lookup=found,
             diagnosis=self.diagnosis,
             attempts=self._attempts,
             store=None if store is None else store.facts(self),

@@ -16,7 +16,7 @@ from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.guard import Guard
-from llm_cache_otel.observe.boundary import ObservedCreate, Wrapper, bare, wrapper_for
+from llm_cache_otel.observe.boundary import ObservedCreate, Watching, bare, watching
 from llm_cache_otel.observe.instructor_api import (
     CREATE,
     AsyncInstructor,
@@ -31,7 +31,7 @@ from llm_cache_otel.observe.target import Target, Watch
 class _Known:
     """An observed client. Told apart by identity: a client may define `__eq__`."""
 
-    __slots__ = ("_create", "_made", "mode", "provider", "reference", "watch")
+    __slots__ = ("made_for", "mode", "provider", "reference", "watch")
 
     def __init__(self, reference: weakref.ref[Any], watch: Watch) -> None:
         client = reference()
@@ -42,20 +42,20 @@ class _Known:
             _value(held.get("provider")), held.get("client"), bare(held[CREATE])
         )
         self.mode = _value(held.get("mode"))
-        self._create: Callable[[], Any] = lambda: None
-        self._made: tuple[Watch, Wrapper, bool] | None = None
+        self.made_for: tuple[Callable[[], Any], Watch, Watching] | None = None
 
     def observed(self, client: Any, create: Any) -> ObservedCreate:
         """`create`, observed; made anew for every call, for it holds what may hold the client."""
-        watch, made = self.watch, self._made
-        if self._create() is not create or made is None or made[0] is not watch:
+        watch, made_for = self.watch, self.made_for
+        if made_for is None or made_for[0]() is not create or made_for[1] is not watch:
             is_awaited = isinstance(client, AsyncInstructor) or inspect.iscoroutinefunction(create)
             target = _ClientTarget(watch, self.reference, self.provider, self.mode)
-            wrapper = wrapper_for(target, create, asynchronous=is_awaited)
-            made = self._made = watch, wrapper, is_awaited
+            made = watching(target, create, asynchronous=is_awaited)
+            made_for = (lambda: None), watch, made
             with suppress(TypeError):  # what can't be referred to weakly is looked at each time
-                self._create = weakref.ref(create)
-        return ObservedCreate(create, watch, made[1], asynchronous=made[2])
+                made_for = weakref.ref(create), watch, made
+            self.made_for = made_for
+        return ObservedCreate(create, *made_for[2])
 
 
 class _ClientTarget(Target):
@@ -121,13 +121,10 @@ class ObservedClients:
     def watched(self, client: Any, create: Any) -> ObservedCreate | None:
         """The observed function in place of a client's `create`; `None` if it is not observed."""
         known = self._known.get(id(client))
-        if (
-            known is not None
-            and known.watch.given
-            and known.reference() is client
-            and type(create) is not ObservedCreate
-        ):
-            return known.observed(client, create)  # as most are: in as few steps as can be
+        if known is not None and known.watch.given and known.reference() is client:
+            made_for = known.made_for  # as most are: in as few steps as can be
+            if made_for is not None and made_for[0]() is create and made_for[1] is known.watch:
+                return ObservedCreate(create, *made_for[2])
         known, reporter, create = self._get(client), self._all, bare(create)
         if (known is None or not known.watch.given) and is_somebody_elses(create):
             return None

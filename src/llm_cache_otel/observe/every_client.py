@@ -62,21 +62,18 @@ class _Patches:
         self._lock = forks.lock()
         self._clients: dict[int, tuple[weakref.ref[Any], Watch]] = {}
 
-    def patch(
-        self,
-        wrapped: Callable[..., Any],
-        instance: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        args = tuple(map(bare, args))
-        kwargs = {name: bare(value) for name, value in kwargs.items()}
-        made = wrapped(*args, **kwargs)
-        watched = None
-        if self._functions.on:
-            with self._reporter.guard("patch"):
-                watched = self._observed(made)
-        return made if watched is None else watched
+    def patch(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
+        def patch(*args: Any, **kwargs: Any) -> Any:
+            args = tuple(map(bare, args))
+            kwargs = {name: bare(value) for name, value in kwargs.items()}
+            made = wrapped(*args, **kwargs)
+            watched = None
+            if self._functions.on:
+                with self._reporter.guard("patch"):
+                    watched = self._observed(made)
+            return made if watched is None else watched
+
+        return patch
 
     def _observed(self, made: Any) -> ObservedCreate | None:
         """What takes the place of a function that was patched; `None` for a client, changed in place."""

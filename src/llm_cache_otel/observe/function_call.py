@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llm_cache_otel.facts import (
@@ -113,7 +114,8 @@ class FunctionCall:
         self.entered_ns = self._start_ns
         self._arguments = args, kwargs
         self.scope = self.reporter.open(
-            Opening(
+            partial(
+                Opening,
                 SpanRole.CREATE,
                 self._start_ns,
                 response_model=target.response_model,

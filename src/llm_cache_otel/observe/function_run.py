@@ -36,7 +36,7 @@ class Run(FunctionCall):
         with self.guard("history"):
             self.cache_key = function_key(args, kwargs, typed=cached.is_typed)
             got = Interval(began, perf_counter_ns())
-            self.history = cached.history = self.reporter.history_of(cached, None, lambda: False)
+            self.history = cached.history = self.reporter.history_of(cached, None, _ignores_ttl)
             self.diagnosis = self.history.missed(
                 self.cache_key, got, self.request, capacity=cached.full_at
             )
@@ -73,3 +73,7 @@ class Hit(FunctionCall):
 
     def lookup(self, error: BaseException | None) -> LookupFacts:
         return LookupFacts(Interval(self._start_ns, self._start_ns), hit=True, get=None)
+
+
+def _ignores_ttl(cached: object) -> bool:
+    return False

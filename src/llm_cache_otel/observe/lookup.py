@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from contextvars import Token
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llm_cache_otel.facts import (
-    AnswerKind,
     BackendFacts,
     InferenceResponse,
     Interval,
@@ -19,12 +20,11 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.adapter import entry_size
-from llm_cache_otel.observe.backend import BackendStep, MemoryTap, Tap
+from llm_cache_otel.observe.backend import AskedInMemory, BackendStep, MemoryTap, Tap
 from llm_cache_otel.observe.errors import error_type
-from llm_cache_otel.observe.response_model import prepared_answer
-from llm_cache_otel.observe.step import NOWHERE, Aside, Surroundings, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Given, Surroundings, surroundings
 from llm_cache_otel.observe.store_methods import store_methods
-from llm_cache_otel.observe.stores import Asked, Method
+from llm_cache_otel.observe.stores import Asked
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.call import Call
@@ -37,50 +37,83 @@ _Asked = tuple[int, int, Operation, bool | None, int | None, float | None, str |
 class _CacheStep:
     """What lookup and store share: a span of their own around a tapped adapter.
 
-    Not so in memory, where nobody waits and nobody else is asked: there it is a part of the call's.
+    Not so in memory, where nobody waits and nobody else is asked: there it is a part of the call's, and
+    nothing else is current meanwhile.
     """
 
-    def __init__(self, call: Call, role: SpanRole, start: int) -> None:
+    role: ClassVar[SpanRole]
+    noted: AskedInMemory | None = None
+    """By the tap, until it is over."""
+
+    _asked: BackendFacts | _Asked | None = None
+    _error_type: str | None = None
+    _scope: Scope | None = None
+    _surroundings: Surroundings | None = None
+    _token: Token[Surroundings] | None = None
+
+    def __init__(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Of a helper of Instructor's, called with the cache, the key, and in a lookup the model."""
+        self._start = self._end = time.perf_counter_ns()
         self._call: Call | None = call
-        self._asked: BackendFacts | _Asked | None = None
-        self._start = self._end = start
-        self._error_type: str | None = None
-        self._scope: Scope | None = None
-        if not call.is_in_memory:
-            self._scope = call.reporter.open(Opening(role, call.clock.at(start)), call.scope)
-        around = surroundings.get(NOWHERE)
-        is_plain = self._scope is None and around.listener is None and not around.busy
-        self._surroundings = Aside() if is_plain else Surroundings(scope=self._scope)
-        self.enter = self._surroundings.enter
+        self._args, self._kwargs = args, kwargs
+        self._key = args[1] if len(args) > 1 else None
+        traits, around = call.traits, surroundings.get(NOWHERE)
+        is_in_memory = traits is not None and traits.is_plain_auto
+        if not is_in_memory:
+            start_ns = call.clock.at(self._began(call))
+            self._scope = call.reporter.open(partial(Opening, self.role, start_ns), call.scope)
+        if not is_in_memory or around.listener is not None or around.busy:
+            self._surroundings = Surroundings(scope=self._scope)
 
-    def tapped(self, cache: Any) -> Tap | MemoryTap:
-        """What Instructor's helper is to use in the adapter's place."""
-        call = self._call
+    def _began(self, call: Call) -> int:
+        return self._start
+
+    def enter(self) -> Given:
+        """The arguments with what Instructor's helper is to use in the cache's place."""
+        call, args = self._call, self._args
         assert call is not None
+        if self._surroundings is None:
+            self._token = surroundings.set(NOWHERE)
+        else:
+            self._surroundings.enter()
+        tap: Any
         if call.asks_nobody:
-            return MemoryTap(cache, call.guard, self._done_in_memory)
-        return Tap(cache, call.guard, self._backend_step)
+            tap = MemoryTap(args[0])
+            tap._self_step = self
+        else:
+            tap = Tap(args[0], call.reporter.guard, self._backend_step)
+        return (tap, *args[1:]), self._kwargs
 
-    def _done_in_memory(
-        self,
-        method: Method,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        value: Any,
-        error: BaseException | None,
-        start: int,
-        end: int,
-    ) -> None:
+    def leave(self) -> None:
+        self._end = time.perf_counter_ns()
+        token = self._token
+        if self._surroundings is not None:
+            self._surroundings.leave()
+        elif token is not None:
+            try:  # noqa: SIM105  which takes longer than all of it
+                surroundings.reset(token)
+            except (RuntimeError, ValueError):
+                pass  # as of `Surroundings`
+            self._token = None  # no cycle: the call was current before
+        noted, self.noted = self.noted, None
+        if noted is None:
+            return
+        method, args, kwargs, value, error, start, end = noted
         hit = ttl = None
         if method.operation is Operation.SET:
             asked = method.asked(args, kwargs)
             value, ttl = asked.value, asked.ttl
         elif error is None:
             hit = value is not None
+        size = len(value) if type(value) is str and value.isascii() else entry_size(value)
         failure = None if error is None else error_type(error)
-        is_plain = type(value) is str and value.isascii()
-        size = len(value) if is_plain else entry_size(value)
         self._asked = start, end, method.operation, hit, size, ttl, failure
+
+    def _over(self) -> tuple[Call | None, tuple[Any, ...]]:
+        """Of the host's nothing is held on to, and there is no cycle."""
+        call, args = self._call, self._args
+        self._call, self._args, self._kwargs = None, (), {}
+        return call, args
 
     def _backend_step(self, operation: Operation, cache: object, asked: Asked) -> BackendStep:
         call = self._call
@@ -98,12 +131,15 @@ class _CacheStep:
     def _backend_done(self, facts: BackendFacts, entry: Any, dropped: bool) -> None:  # noqa: FBT001
         self._asked = facts
 
-    def _when(self, call: Call) -> Interval | None:
+    def _when(self, call: Call) -> tuple[int, int] | None:
         """When the cache was asked, in readings of `time.perf_counter_ns`; `None` if it was not."""
         asked = self._asked
         if isinstance(asked, tuple):
-            return Interval(asked[0], asked[1])
-        return None if asked is None else call.clock.of_process(asked.interval)
+            return asked[:2]
+        if asked is None:
+            return None
+        during = call.clock.of_process(asked.interval)
+        return during.start_ns, during.end_ns
 
     def _backend(self, call: Call) -> BackendFacts | None:
         asked = self._asked
@@ -121,56 +157,60 @@ class _CacheStep:
             error_type=failure,
         )
 
-    def leave(self) -> None:
-        self._end = time.perf_counter_ns()
-        self._surroundings.leave()
-
 
 class Lookup(_CacheStep):
     """From the start of the key function to the model read back from the entry."""
 
-    def __init__(self, call: Call, key: Any = None, response_model: Any = None) -> None:
-        self._key = key
-        self._is_hit = False
-        self._stored: InferenceResponse | None = None
-        if call.keyed is None and call.answer is AnswerKind.MODEL:
-            # Where the key function is not seen, which is told the same.
-            call.answer = prepared_answer(response_model)
-        super().__init__(
-            call, SpanRole.LOOKUP, time.perf_counter_ns() if call.keyed is None else call.keyed[0]
-        )
+    role = SpanRole.LOOKUP
+    _is_hit = False
+    _stored: InferenceResponse | None = None
+
+    def _began(self, call: Call) -> int:
+        return self._start if call.keyed is None else call.keyed[0]
 
     def failed(self, error: BaseException) -> None:
         self._error_type = error_type(error)
-        call, self._call = self._call, None
+        call, args = self._over()
         if call is not None:
             call.lookup = self
+            call.prepared(args[2] if len(args) > 2 else None)
 
     def returned(self, found: Any) -> None:
-        call = self._call
+        call, args = self._over()
         if call is None:
             return
+        call.lookup = self
         if found is not None:
             self._is_hit = True
             try:
-                self._stored = self._stored_with(call, found)
+                raw = getattr(found, "_raw_response", None)
+                name = getattr(raw, "id", None)  # as most have it
+                if type(name) is not str or not name:
+                    name = sdk.response_id(raw)
+                # Unless what it took is known: a hit should cost little.
+                if call.key is None or not call.reporter.knows(call.key, name):
+                    self._stored = sdk.inference_response(raw)
             except Exception as failure:
-                if not call.guard.swallows("stored response", failure):
+                if not call.reporter.guard.swallows("stored response", failure):
                     raise
-        try:
-            asked = self._asked
-            got = Interval(*asked[:2]) if isinstance(asked, tuple) else self._when(call)
-            if isinstance(self._key, str) and got is not None:
-                call.looked_up(self._key, got, is_hit=self._is_hit)
-        except Exception as failure:
-            if not call.guard.swallows("history", failure):
-                raise
-        self._call = None  # no cycle
-        call.lookup = self
+        if found is None or not call.asks_nobody:
+            with call.reporter.guard("history"):
+                self._note(call, args[2] if len(args) > 2 else None)
+
+    def _note(self, call: Call, model: Any) -> None:
+        if not self._is_hit:
+            call.prepared(model)
+        when = self._when(call)
+        if isinstance(self._key, str) and when is not None:
+            call.looked_up(self._key, *when, is_hit=self._is_hit)
 
     def facts(self, call: Call) -> LookupFacts:
+        when = self._when(call)
+        if self._is_hit and when is not None and isinstance(self._key, str):
+            with call.reporter.guard("history"):
+                call.found_in_memory(self._key, *when)
         return LookupFacts(
-            interval=call.clock.between(self._start, self._end),
+            interval=call.clock.between(self._began(call), self._end),
             hit=self._is_hit,
             get=self._backend(call),
             stored=self._stored,
@@ -178,25 +218,17 @@ class Lookup(_CacheStep):
             scope=self._scope,
         )
 
-    def _stored_with(self, call: Call, found: Any) -> InferenceResponse | None:
-        """What an entry keeps of its response, unless what it took is known: a hit should cost little."""
-        stored = getattr(found, "_raw_response", None)
-        if call.key is not None and call.reporter.knows(call.key, sdk.response_id(stored)):
-            return None
-        return sdk.inference_response(stored)
-
 
 class Store(_CacheStep):
     """The model written as JSON, and `set`."""
 
-    def __init__(self, call: Call, key: Any = None) -> None:
-        self._key = key
-        super().__init__(call, SpanRole.STORE, time.perf_counter_ns())
+    role = SpanRole.STORE
 
-    def tapped(self, cache: Any) -> Tap | MemoryTap:
-        if self._call is not None and store_methods.get(cache) is not None:
-            self._call.asks_nobody = False  # by itself, since the call began
-        return super().tapped(cache)
+    def enter(self) -> Given:
+        call = self._call
+        if call is not None and self._args and store_methods.get(self._args[0]) is not None:
+            call.asks_nobody = False  # by itself, since the call began
+        return super().enter()
 
     def failed(self, error: BaseException) -> None:
         self._error_type = error_type(error)
@@ -205,12 +237,12 @@ class Store(_CacheStep):
     def returned(self, nothing: Any) -> None:
         call = self._call
         if call is not None:
-            with call.guard("history"):
+            with call.reporter.guard("history"):
                 self._note(call)
         self._finish()
 
     def _finish(self) -> None:
-        call, self._call = self._call, None
+        call, _ = self._over()
         if call is not None:
             call.store = self
 
@@ -223,8 +255,8 @@ class Store(_CacheStep):
         )
 
     def _note(self, call: Call) -> None:
-        during = self._when(call)
-        if call.history is not None and isinstance(self._key, str) and during is not None:
-            assert self._asked is not None
-            ttl = self._asked[5] if isinstance(self._asked, tuple) else self._asked.ttl
-            call.history.stored(self._key, during, ttl)
+        when, asked = self._when(call), self._asked
+        if call.history is not None and isinstance(self._key, str) and when is not None:
+            assert asked is not None
+            ttl = asked[5] if isinstance(asked, tuple) else asked.ttl
+            call.history.stored(self._key, Interval(*when), ttl)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from llm_cache_otel.facts import (
     BackendFacts,
@@ -26,7 +26,9 @@ CacheSize = tuple[int, int | None]
 class CacheHistory(History, Protocol):
     """Takes what a cache is asked for and given, in the process's own time, and tells why it misses."""
 
-    def hit(self, key: str, got: Interval) -> None: ...
+    def hit(self, key: str, start: int, end: int) -> None:
+        """Found, from `start` to `end`. Noted later, it must be before a later miss is made."""
+        ...
 
     def used(self, found: Iterable[tuple[str, int]]) -> None:
         """Hits of a cache without TTLs: under which key, and when, in order."""
@@ -56,6 +58,7 @@ class Ended(Protocol):
     """A call that is over."""
 
     history: CacheHistory | None
+    diagnosis: Diagnosis | None
     scope: Scope
 
     def facts(self) -> CallFacts: ...
@@ -77,12 +80,21 @@ class Reporter(Protocol):
         ...
 
     def open(
-        self, opening: Opening, within: Scope | None = None, *, current: object = None
+        self,
+        opening: Callable[[], Opening],
+        within: Scope | None = None,
+        *,
+        current: object = None,
     ) -> Scope:
         """A scope whose parent is the current one of the caller's context, which may be given as `current`.
 
-        `within` is the scope of the call that it is a part of: the whole of a call goes to one place.
+        `within` is the scope of the call that it is a part of: the whole of a call goes to one place. What is
+        known of it is asked for when its span is made, which mostly is later.
         """
+        ...
+
+    def open_attempt(self, opening: Opening, within: Scope) -> Scope:
+        """The same for an attempt, which somebody else may tell."""
         ...
 
     def current(self) -> object | None:
@@ -132,7 +144,7 @@ class Reporter(Protocol):
         ...
 
     def history_of(
-        self, cache: object, place: Hashable | None, honours_ttl: Callable[[], bool | None]
+        self, cache: object, place: Hashable | None, honours_ttl: Callable[[Any], bool | None]
     ) -> CacheHistory:
         """Of this very cache, or of all that are at one `place`."""
         ...

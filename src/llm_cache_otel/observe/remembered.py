@@ -21,10 +21,11 @@ class Remembered(Generic[V]):
     ) -> None:
         self._find_out = find_out
         self._lasts = lasts
-        self._known: dict[int, tuple[weakref.ref[Any], V]] = {}
+        self.known: dict[int, tuple[weakref.ref[Any], V]] = {}
+        """By identity, for who can't wait for a call of this."""
 
     def __call__(self, thing: Any) -> V:
-        known = self._known.get(id(thing))
+        known = self.known.get(id(thing))
         if known is not None and known[0]() is thing:
             return known[1]
         found = self._find_out(thing)
@@ -36,8 +37,8 @@ class Remembered(Generic[V]):
         identity = id(thing)
 
         def drop(gone: weakref.ref[Any]) -> None:  # a finalizer, which takes no lock
-            if self._known.get(identity, (None,))[0] is gone:
-                self._known.pop(identity, None)
+            if self.known.get(identity, (None,))[0] is gone:
+                self.known.pop(identity, None)
 
         with contextlib.suppress(TypeError):
-            self._known[identity] = weakref.ref(thing, drop), found
+            self.known[identity] = weakref.ref(thing, drop), found

@@ -174,9 +174,6 @@ def _output_type(request: Mapping[str, Any]) -> str | None:
 
 def response_id(response: Any) -> str | None:
     """`InferenceResponse.id`, and nothing else."""
-    name = getattr(response, "id", None)  # as most have it
-    if isinstance(name, str) and name:
-        return name
     of_bedrock = read(response, "ResponseMetadata")
     return _first_string([response, of_bedrock], ("id", "response_id", "RequestId"))
 

@@ -5,16 +5,14 @@ Each seam passes straight through unless an observed call is running in this con
 
 from __future__ import annotations
 
-import pkgutil
+import functools
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from types import ModuleType
-from typing import Any, SupportsIndex
-
-import wrapt
+from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.observe import attempt, instructor_api
@@ -23,63 +21,69 @@ from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.instructor_api import layers
 from llm_cache_otel.observe.lookup import Lookup, Store
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import NOWHERE, Observing, Surroundings, surroundings
+from llm_cache_otel.observe.step import (
+    NOWHERE,
+    Given,
+    Observing,
+    Surroundings,
+    observe,
+    surroundings,
+)
 
 UNDER_WAY = 1.0
 """Seconds after which no call should come to its retry loop any more that began before it could be seen."""
 
+Function = Callable[..., Any]
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
-def _key(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = surroundings.get(NOWHERE).call
-    if call is None:
-        return wrapped(*args, **kwargs)
-    start = time.perf_counter_ns()
-    key = wrapped(*args, **kwargs)
-    end = time.perf_counter_ns()
-    try:
-        call.key_computed(key, start, end, kwargs)
-    except Exception as error:
-        if not call.guard.swallows("key", error):
-            raise
+def _key(wrapped: Function) -> Function:
+    def key(*args: Any, **kwargs: Any) -> Any:
+        call = surroundings.get(NOWHERE).call
+        if call is None:
+            return wrapped(*args, **kwargs)
+        start = time.perf_counter_ns()
+        made = wrapped(*args, **kwargs)
+        end = time.perf_counter_ns()
+        try:
+            call.key_computed(made, start, end, kwargs)
+        except Exception as error:
+            if not call.reporter.guard.swallows("key", error):
+                raise
+        return made
+
     return key
 
 
-def _load(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = surroundings.get(NOWHERE).call
-    if call is None or not args:
-        return wrapped(*args, **kwargs)
-    with Observing(call.guard, "lookup", partial(Lookup, call, *args[1:3])) as seen:
-        found = wrapped(*_tapped(seen, args), **kwargs)
-    return seen.returned(found)
+def _load(wrapped: Function) -> Function:
+    def load(*args: Any, **kwargs: Any) -> Any:
+        call = surroundings.get(NOWHERE).call
+        if call is None or not args:
+            return wrapped(*args, **kwargs)
+        make = partial(Lookup, call, args, kwargs)
+        return observe(call.reporter.guard, "lookup", make, wrapped, args, kwargs)
+
+    return load
 
 
-def _store(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = surroundings.get(NOWHERE).call
-    if call is None or not args:
-        return wrapped(*args, **kwargs)
-    with Observing(call.guard, "store", lambda: Store(call, *args[1:2])) as seen:
-        stored = wrapped(*_tapped(seen, args), **kwargs)
-    return seen.returned(stored)
+def _store(wrapped: Function) -> Function:
+    def store(*args: Any, **kwargs: Any) -> Any:
+        call = surroundings.get(NOWHERE).call
+        if call is None or not args:
+            return wrapped(*args, **kwargs)
+        make = partial(Store, call, args, kwargs)
+        return observe(call.reporter.guard, "store", make, wrapped, args, kwargs)
 
-
-def _tapped(seen: Observing, args: Args) -> Args:
-    cache = args[0]
-    if seen.step is not None:
-        try:
-            cache = seen.step.tapped(cache)
-        except Exception as error:
-            if not seen.guard.swallows("tap", error):
-                raise
-    return (cache, *args[1:])
+    return store
 
 
 class _Retry:
     """The retry loop: runs attempts, validators and hooks, none of which are the call's own code."""
 
-    def __init__(self, call: Call, kwargs: Kwargs, observed: Callable[..., Any]) -> None:
+    def __init__(
+        self, call: Call, args: Args, kwargs: Kwargs, observed: Callable[..., Any]
+    ) -> None:
         call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
         hooks = kwargs.get("hooks")
         if hooks is None:
@@ -87,37 +91,44 @@ class _Retry:
         self.kwargs = {**kwargs, "func": observed(call, bare(kwargs["func"]))}
         if hooks is not None:
             self.kwargs["hooks"] = attempt.HookTap(hooks, call)
-        within = Surroundings()
-        self.enter = within.enter
-        self.leave = within.leave
+        self._args = args
+        self._within = Surroundings()
+        self.leave = self._within.leave
+
+    def enter(self) -> Given:
+        self._within.enter()
+        args, self._args = self._args, ()
+        return args, self.kwargs
 
     def failed(self, error: BaseException) -> None: ...
 
     def returned(self, result: Any) -> None: ...
 
 
-def _retry_sync(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    call = surroundings.get(NOWHERE).call
-    if call is None:
-        seams.missed()
-        return wrapped(*args, **kwargs)
-    make = lambda: _Retry(call, kwargs, attempt.observed)
-    with Observing(call.guard, "retry", make) as seen:
-        result = wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
-    return seen.returned(result)
+def _retry_sync(wrapped: Function) -> Function:
+    def retry(*args: Any, **kwargs: Any) -> Any:
+        call = surroundings.get(NOWHERE).call
+        if call is None:
+            seams.missed()
+            return wrapped(*args, **kwargs)
+        make = partial(_Retry, call, args, kwargs, attempt.observed)
+        return observe(call.reporter.guard, "retry", make, wrapped, args, kwargs)
+
+    return retry
 
 
-async def _retry_async(
-    wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs
-) -> Any:
-    call = surroundings.get(NOWHERE).call
-    if call is None:
-        seams.missed()
-        return await wrapped(*args, **kwargs)
-    make = lambda: _Retry(call, kwargs, attempt.observed_async)
-    with Observing(call.guard, "retry", make) as seen:
-        result = await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
-    return seen.returned(result)
+def _retry_async(wrapped: Function) -> Function:
+    async def retry(*args: Any, **kwargs: Any) -> Any:
+        call = surroundings.get(NOWHERE).call
+        if call is None:
+            seams.missed()
+            return await wrapped(*args, **kwargs)
+        make = partial(_Retry, call, args, kwargs, attempt.observed_async)
+        with Observing(call.reporter.guard, "retry", make) as seen:
+            result = await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
+        return seen.returned(result)
+
+    return retry
 
 
 _SEAMS = (
@@ -127,6 +138,9 @@ _SEAMS = (
     (instructor_api.RETRY_SYNC, _retry_sync),
     (instructor_api.RETRY_ASYNC, _retry_async),
 )
+
+
+_ours: weakref.WeakSet[Function] = weakref.WeakSet()
 
 
 class Seams:
@@ -170,31 +184,24 @@ class Seams:
             self._users.pop(identity, None)
 
 
-class _Seam(wrapt.FunctionWrapper[..., Any]):
-    """One of Instructor's functions, watched; copied and pickled as any function, by its name."""
-
-    def __copy__(self) -> Any:
-        return self.__wrapped__
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self.__wrapped__
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
-
-
 def _is_open(module: ModuleType, name: str) -> bool:
     """Whether our seam is still there, perhaps under somebody else's.
 
     Whoever restores a function that they had replaced before us takes ours away.
     """
-    return any(type(function) is _Seam for function in layers(getattr(module, name)))
+    return any(function in _ours for function in layers(getattr(module, name)))
 
 
-def replaced(module: ModuleType, name: str, seam: Callable[..., Any]) -> Callable[[], None]:
-    """Put `seam` around a function of a module; returns what takes it away again."""
+def replaced(
+    module: ModuleType, name: str, seam: Callable[[Function], Function]
+) -> Callable[[], None]:
+    """Put `seam` around a function of a module; returns what takes it away again.
+
+    A plain function takes its place, for it is copied and pickled by its name as that was.
+    """
     original = getattr(module, name)
-    ours = _Seam(original, seam)
+    ours = functools.wraps(original)(seam(original))
+    _ours.add(ours)
     setattr(module, name, ours)
 
     def undo() -> None:

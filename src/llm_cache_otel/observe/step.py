@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ANY_CLIENT = 0
 
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments, and those by name."""
+
 Listener = Callable[[object, Any, Any, BackendFacts], bool]
 """Takes an observed store, a key, an entry found or stored, and what came of asking for it; whether it takes
 that for its own."""
@@ -25,13 +28,13 @@ that for its own."""
 class Clock:
     """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic.
 
-    `offset` is what a reading of `time.perf_counter_ns` lacks to be such a time.
+    `offset` is what a reading of `time.perf_counter_ns` lacks to be such a time, by default as of now.
     """
 
     __slots__ = ("offset",)
 
-    def __init__(self) -> None:
-        self.offset = time.time_ns() - time.perf_counter_ns()
+    def __init__(self, offset: int | None = None) -> None:
+        self.offset = time.time_ns() - time.perf_counter_ns() if offset is None else offset
 
     def now(self) -> int:
         return self.offset + time.perf_counter_ns()
@@ -52,7 +55,9 @@ class Clock:
 class Step(Protocol):
     """One thing to observe. Any of its methods may fail: the host does not notice."""
 
-    def enter(self) -> None: ...
+    def enter(self) -> Given | None:
+        """Something other than `None` takes the place of the arguments: a cache that is watched."""
+        ...
 
     def leave(self) -> None: ...
 
@@ -85,45 +90,52 @@ class Surroundings:
     `current` is what else is current, by its variable.
     """
 
-    __slots__ = ("_current", "_scope", "_token", "_tokens", "asks", "busy", "call", "listener")
+    # Most of them never change it: a hit need not write down what stands here.
+    call: Call | None = None
+    asks: int | None = None
+    listener: Listener | None = None
+    busy: tuple[object, ...] = ()
+    scope: Scope | None = None
+    _current: Mapping[ContextVar[Any], object] | None = None
+    _token: Token[Surroundings] | None = None
+    _tokens: list[Token[Any]] | None = None
 
     def __init__(
         self,
-        call: Call | None = None,
-        scope: Scope | None = None,
         *,
+        scope: Scope | None = None,
         asks: int | None = None,
         listener: Listener | None = None,
         busy: object = None,
         current: Mapping[ContextVar[Any], object] | None = None,
     ) -> None:
-        self.call = call
+        self.scope = scope
         self.asks = asks
-        around = surroundings.get(None)
-        self.listener: Listener | None = listener
-        self.busy: tuple[object, ...]
-        if around is None:
-            self.busy = () if busy is None else (busy,)
-        else:
-            self.busy = around.busy if busy is None else (*around.busy, busy)
-            if listener is None and call is None:
-                self.listener = around.listener
-        self._scope = scope
+        self.listener = listener
         self._current = current
-        self._token: Token[Surroundings] | None = None
-        self._tokens: list[Token[Any]] | None = None
+        around = surroundings.get(None)
+        if around is not None:
+            self.busy = around.busy
+            if listener is None:
+                self.listener = around.listener
+        if busy is not None:
+            self.busy = (*self.busy, busy)
 
     def enter(self) -> None:
         self._token = surroundings.set(self)
         if self._current is not None:
             self._tokens = [variable.set(value) for variable, value in self._current.items()]
-        if self._scope is not None:
-            self._scope.enter()
+        if self.scope is not None:
+            self.scope.enter()
 
     def leave(self) -> None:
-        self.call = self._current = self.listener = (
-            None  # no cycle: a finished call is freed at once
-        )
+        # No cycle: a finished call is freed at once. And no attribute that it does not have yet.
+        if self.call is not None:
+            self.call = None
+        if self._current is not None:
+            self._current = None
+        if self.listener is not None:
+            self.listener = None
         token = self._token
         if token is None:
             return
@@ -139,29 +151,12 @@ class Surroundings:
             inner = self._tokens.pop()
             with suppress(RuntimeError):
                 inner.var.reset(inner)
-        if self._scope is not None:
-            self._scope.leave()
+        if self.scope is not None:
+            self.scope.leave()
         self._token = None
 
 
-NOWHERE = Surroundings(None)
-
-
-class Aside:
-    """As `Surroundings` that nothing is known of, and nothing is told by."""
-
-    __slots__ = ("_token",)
-
-    _token: Token[Surroundings]
-
-    def enter(self) -> None:
-        self._token = surroundings.set(NOWHERE)
-
-    def leave(self) -> None:
-        try:  # noqa: SIM105  which takes longer than all of it
-            surroundings.reset(self._token)
-        except (RuntimeError, ValueError, AttributeError):
-            pass  # as there: an interrupt has struck, or a coroutine is closed elsewhere
+NOWHERE = Surroundings()
 
 
 class Unobserved:
@@ -177,11 +172,66 @@ class Unobserved:
     def returned(self, result: Any) -> None: ...
 
 
-class Observing:
-    """Around the host's own call: `with Observing(...) as seen: result = f()`, then `seen.returned(result)`.
+def observe(  # noqa: C901, PLR0912  a hit runs through it twice: one function, where it could be four
+    guard: Guard,
+    where: str,
+    make: Callable[[], Step | None],
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """What the host's own `function(*args, **kwargs)` gives, or the watched stream that takes its place.
 
     `make` builds the step, or `None` if there is nothing to observe. The host's exceptions pass through; ours
     are swallowed and counted.
+    """
+    step, is_inside = None, False
+    try:
+        try:
+            step = make()
+            if step is not None:
+                is_inside = True
+                given = step.enter()
+                if given is not None:
+                    args, kwargs = given
+        except Exception as error:
+            if not guard.swallows(where, error):
+                raise
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            if step is not None:
+                if is_inside:
+                    with guard(where):
+                        step.leave()
+                    is_inside = False
+                with guard(where):
+                    step.failed(error)
+            raise
+        if step is None:
+            return result
+        watched = None
+        try:
+            step.leave()
+        except Exception as error:
+            if not guard.swallows(where, error):
+                raise
+        is_inside = False
+        try:
+            watched = step.returned(result)
+        except Exception as error:
+            if not guard.swallows(where, error):
+                raise
+        return result if watched is None else watched
+    finally:
+        if is_inside and step is not None:  # an interrupt has struck
+            with guard(where):
+                step.leave()
+
+
+class Observing:
+    """`observe`, around what is awaited: `with Observing(...) as seen: result = await f()`, then
+    `seen.returned(result)`. What a step gives in the arguments' place is its own to ask for.
     """
 
     __slots__ = ("_make", "_where", "guard", "is_inside", "step")

@@ -24,7 +24,7 @@ from llm_cache_otel.facts import (
 from llm_cache_otel.observe import adapter
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.function_call import FunctionCall, FunctionTarget, function_target
-from llm_cache_otel.observe.step import Listener, Observing
+from llm_cache_otel.observe.step import Listener, Observing, observe
 from llm_cache_otel.observe.target import Watch
 
 _LONGEST_HELD = 1_000
@@ -87,11 +87,11 @@ class StoreFunctionCall(FunctionCall):
             return
         with self.guard("history"):
             self.history = self.reporter.history_of(
-                store, adapter.place_of(store), lambda: adapter.honours_ttl(store)
+                store, adapter.place_of(store), adapter.honours_ttl
             )
             during = self.clock.of_process(got.interval)
             if got.hit:
-                self.history.hit(key, during)
+                self.history.hit(key, during.start_ns, during.end_ns)
             else:
                 self.diagnosis = self.history.missed(
                     key, during, self.request, capacity=adapter.full_at(store)
@@ -172,13 +172,7 @@ def observed_function(
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        seen = Observing(watch.reporter.guard, "function", lambda: step(args, kwargs))
-        try:
-            with seen:
-                result = function(*args, **kwargs)
-            return seen.returned(result)
-        finally:
-            if seen.is_inside:  # an interrupt has struck
-                seen.leave()
+        make = lambda: step(args, kwargs)
+        return observe(watch.reporter.guard, "function", make, function, args, kwargs)
 
     return call

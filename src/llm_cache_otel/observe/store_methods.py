@@ -11,6 +11,7 @@ import inspect
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llm_cache_otel import forks
@@ -18,7 +19,7 @@ from llm_cache_otel.facts import BackendFacts, Opening, Operation, Scope, SpanRo
 from llm_cache_otel.observe import adapter
 from llm_cache_otel.observe.backend import BackendStep, is_busy
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, observe, surroundings
 from llm_cache_otel.observe.stores import Asked, Method, is_async, methods_of
 
 Place = tuple[type, str]
@@ -41,24 +42,20 @@ class StoreMethods:
 
     def __init__(self) -> None:
         self._lock = forks.lock()
-        self._observed: dict[int, ObservedStore] = {}
+        self.observed: dict[int, ObservedStore] = {}
         self._undo: dict[Place, Callable[[], None]] = {}
 
-    @property
-    def are_any(self) -> bool:
-        return bool(self._observed)
-
     def get(self, store: object) -> ObservedStore | None:
-        observed = self._observed.get(id(store))
+        observed = self.observed.get(id(store))
         return observed if observed is not None and observed.store() is store else None
 
     def add(self, store: Any, reporter: Reporter, name: str | None) -> None:
         identity = id(store)
         traits = adapter.traits_of(store)
-        reference = weakref.ref(store, lambda _: self._observed.pop(identity, None))
+        reference = weakref.ref(store, lambda _: self.observed.pop(identity, None))
         observed = ObservedStore(reference, reporter, traits.backend, name, is_async(store))
         with self._lock:
-            self._observed[identity] = observed
+            self.observed[identity] = observed
             for place, method in _places_of(store).items():
                 if place not in self._undo:
                     self._undo[place] = self._wrap(*place, method)
@@ -66,9 +63,9 @@ class StoreMethods:
 
     def remove(self, store: object) -> None:
         with self._lock:
-            self._observed.pop(id(store), None)
+            self.observed.pop(id(store), None)
             # A copy: stores that are dropped meanwhile take themselves out.
-            left = [observed.store() for observed in self._observed.copy().values()]
+            left = [observed.store() for observed in self.observed.copy().values()]
             needed = {place for kept in left for place in _places_of(kept)}
             for place in [place for place in self._undo if place not in needed]:
                 self._undo.pop(place)()
@@ -82,7 +79,7 @@ class StoreMethods:
             observed = self.get(store)
             if observed is None or is_busy(store):
                 return original(store, *args, **kwargs)
-            function = functools.partial(original, store)
+            function = partial(original, store)
             return operate(observed, method, function, store, args, kwargs)
 
         setattr(kind, name, watched)
@@ -110,16 +107,10 @@ def operate(
     if observed is None:
         return function(*args, **kwargs)
     make = lambda: _step(method, observed, store, method.asked(args, kwargs))
-    observing = Observing(observed.reporter.guard, f"cache {method.operation}", make)
+    guard, where = observed.reporter.guard, f"cache {method.operation}"
     if observed.is_async:
-        return _awaited(function(*args, **kwargs), observing)
-    try:
-        with observing as seen:
-            value = function(*args, **kwargs)
-        return seen.returned(value)
-    finally:
-        if observing.is_inside:  # an interrupt has struck
-            observing.leave()
+        return _awaited(function(*args, **kwargs), Observing(guard, where, make))
+    return observe(guard, where, make, function, args, kwargs)
 
 
 async def _awaited(answer: Awaitable[Any], observing: Observing) -> Any:
@@ -153,7 +144,7 @@ def _step(
     listener = surroundings.get(NOWHERE).listener
 
     def open_scope(start_ns: int) -> Scope:
-        return observed.reporter.open(Opening(_ROLES[method.operation], start_ns))
+        return observed.reporter.open(partial(Opening, _ROLES[method.operation], start_ns))
 
     def done(facts: BackendFacts, entry: Any, dropped: bool) -> None:  # noqa: FBT001  a Done
         if listener is None or not listener(store, asked.key, entry, facts):

@@ -27,8 +27,7 @@ _GENERATORS = ("_iterator", "generator")
 """Where SDKs keep it: those that Stainless generates (openai, anthropic, …), and Speakeasy (mistralai)."""
 
 
-def is_generator(result: object) -> bool:
-    return isinstance(result, (GeneratorType, AsyncGeneratorType))
+GENERATORS = GeneratorType, AsyncGeneratorType
 
 
 def watch_generator(
@@ -46,7 +45,7 @@ def watch_in_place(stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk) 
     """
     for name in _GENERATORS:
         inner = getattr(stream, name, None)
-        if is_generator(inner):
+        if isinstance(inner, GENERATORS):
             setattr(stream, name, watch_generator(inner, guard, on_end, on_chunk))
             return True
     return False
