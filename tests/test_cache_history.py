@@ -76,6 +76,14 @@ class Cache:
             return "expired"
         return "evicted" if len(self.entries) >= self.room else "lost"
 
+    def reasons(self, key: str, now: int, asking: int | None) -> set[str]:
+        """By how many calls go on that ask the same; `None` if there were none yet."""
+        if asking is None:
+            return {"new_prompt", "near_duplicate_prompt"}
+        if key in self.gone:
+            return {self.why_gone(key, now)}
+        return {"in_flight" if asking else "not_stored"}
+
 
 def why(history: CacheHistory, key: str, got: Interval, *asked: Any, **more: Any) -> Miss | None:
     found = history.missed(key, got, *asked, **more)
@@ -83,18 +91,31 @@ def why(history: CacheHistory, key: str, got: Interval, *asked: Any, **more: Any
     return found.miss
 
 
+@pytest.mark.parametrize("are_told_late", [True, False])
 @pytest.mark.parametrize("honours_ttl", [True, False])
 @pytest.mark.parametrize("room", [8, 1_000])
-def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> None:
-    """20,000 events of calls that begin, look up, are answered, store and end in a random order."""
+def test_calls_that_overlap_in_every_way(
+    room: int, *, honours_ttl: bool, are_told_late: bool
+) -> None:
+    """20,000 events of calls that begin, look up, are answered, store and end in a random order.
+
+    Hits are told at once, or no earlier than the misses that have come since have to be explained.
+    """
     rng = random.Random(room)
     cache = Cache(room, honours_ttl)
     history = CacheHistory(honours_ttl=honours_ttl)
     now = 0
     asking: dict[str, int] = {}
     under_way: list[str] = []
-    asked: set[str] = set()
     missed: list[tuple[Diagnosis, set[str]]] = []
+    hits: list[tuple[str, int, int]] = []
+
+    def settle() -> None:
+        for hit in hits:
+            history.hit(*hit)
+        hits.clear()
+        history.settle()
+
     for _ in range(20_000):
         now += rng.randrange(1, SECOND // 20)
         what = rng.random()
@@ -102,22 +123,17 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
             key = f"key {rng.randrange(30)}"
             got = Interval(now, now + 1_000)
             if cache.get(key, now):
-                history.hit(key, got.start_ns, got.end_ns)
+                hits.append((key, got.start_ns, got.end_ns))
+                if not are_told_late:
+                    history.hit(*hits.pop())
                 continue
             is_full = len(cache.entries) >= room
             found = history.missed(
                 key, got, partial(request, key), capacity=room if is_full else None
             )
-            if key not in asked:
-                expected = {"new_prompt", "near_duplicate_prompt"}
-            elif key in cache.gone:
-                expected = {cache.why_gone(key, now)}
-            else:
-                expected = {"in_flight" if asking.get(key) else "not_stored"}
-            missed.append((found, expected))
+            missed.append((found, cache.reasons(key, now, asking.get(key))))
             if rng.random() < 0.1:  # whenever it is asked for
-                history.settle()
-            asked.add(key)
+                settle()
             asking[key] = asking.get(key, 0) + 1
             under_way.append(key)
         elif what < 0.97:
@@ -130,7 +146,7 @@ def test_calls_that_overlap_in_every_way(room: int, *, honours_ttl: bool) -> Non
             asking[key] -= 1
         elif cache.entries:
             cache.lose(rng.choice(list(cache.entries)))
-    history.settle()
+    settle()
     seen: set[MissReason] = set()
     for found, expected in missed:
         assert found.miss is not None
@@ -150,6 +166,24 @@ def test_a_store_that_ends_after_a_lookup_began_explains_nothing_yet() -> None:
     assert while_stored == Miss(MissReason.IN_FLIGHT)
     after = why(history, "key", Interval(21, 22), request, capacity=None)
     assert after == Miss(MissReason.LOST)
+
+
+def test_a_hit_that_is_told_after_a_miss_explains_it_if_it_was_before() -> None:
+    history = CacheHistory(honours_ttl=None)
+    missed = [
+        history.missed(key, Interval(5, 6), partial(request, key), capacity=None)
+        for key in ("before", "after")
+    ]
+    history.hit("before", 2, 3)
+    history.hit("after", 7, 8)
+    for diagnosis in missed:
+        history.make(diagnosis)
+    before, after = (diagnosis.miss for diagnosis in missed)
+    assert before == Miss(MissReason.LOST)
+    assert after is not None
+    assert after.reason is MissReason.NEW_PROMPT
+    history.settle()
+    assert why(history, "after", Interval(9, 10), request, capacity=None) == before
 
 
 def test_what_is_told_late_is_not_news() -> None:

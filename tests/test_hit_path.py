@@ -22,6 +22,7 @@ import llm_cache_otel.later as later_module
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.later import later
+from llm_cache_otel.reporter import Reporter
 
 RAN = {("3.11", "1.17"): {"hit": 1_181, "miss": 9_343}}
 """By Python and Instructor. Less is an occasion to lower it."""
@@ -74,3 +75,24 @@ def test_a_call_runs_through_no_more_than_it_did(
     without, with_us = run(bare), run(watched)
     more = with_us - without
     assert KNOWN[case] / CREEP < more < KNOWN[case] * CREEP, f"{more} more than {without}"
+
+
+@pytest.mark.parametrize("case", ["hit", "miss"])
+def test_what_notes_a_call_takes_no_dictionary_of_its_own(
+    case: str, provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object of more than thirty attributes has one made, and a hit would wait for that."""
+    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+    noted: list[Any] = []
+    ended = Reporter.ended
+
+    def note(reporter: Reporter, call: Any, **more: Any) -> None:
+        noted.append(call)
+        ended(reporter, call, **more)
+
+    monkeypatch.setattr(Reporter, "ended", note)
+    messages = [{"role": "user", "content": "Who is 7?"}]
+    for _ in range(1 + (case == "hit")):
+        client.create(model=MODEL, messages=messages, response_model=User)
+    client.client.close()
+    assert len(vars(noted[-1])) <= 30

@@ -135,16 +135,16 @@ from contextlib import suppress
 import instructor
 {first}
 from llm_cache_otel.observe import instructor_api
-from llm_cache_otel.observe.seams import _Seam
+from llm_cache_otel.observe.seams import is_seam
 assert instructor_api.missing == []
 assert "create_fn" in vars(instructor.Instructor)
 with suppress(ImportError):  # since 1.11, and since 1.15.3 only when it is asked for
     import instructor.core.patch
-assert all(isinstance(getattr(*place), _Seam) for place in instructor_api.patch_places())
-assert isinstance(instructor.patch, _Seam)
+assert all(is_seam(getattr(*place)) for place in instructor_api.patch_places())
+assert is_seam(instructor.patch)
 LLMCacheInstrumentor().uninstrument()
 for module in instructor_api.modules():
-    assert not [name for name, value in vars(module).items() if isinstance(value, _Seam)], module
+    assert not [name for name, value in vars(module).items() if is_seam(value)], module
 assert "create_fn" not in vars(instructor.Instructor)
 """
     assert "instructor.cache" in loaded_by(WATCHED + program)

@@ -65,10 +65,13 @@ class LazySpan(Span):
             if span is None:
                 around = get_current_span(self._around).get_span_context()
                 # For who asks while it is started, such as whoever tells that this fails.
-                self._meanwhile = NonRecordingSpan(around)
-                with self._guard("spans"):
-                    span = self._start(self._opening(), self._around, self._guard, is_over)
-                self._span = span = span or self._meanwhile
+                self._meanwhile = meanwhile = NonRecordingSpan(around)
+                try:
+                    with self._guard("spans"):
+                        span = self._start(self._opening(), self._around, self._guard, is_over)
+                    self._span = span = span or meanwhile
+                finally:  # after an interrupt, it is started by the next who asks
+                    self._meanwhile = None
         return span
 
     def get_span_context(self) -> SpanContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
 from collections.abc import Callable
@@ -42,8 +43,9 @@ class EveryClient:
                 undo.callback(observed_clients.remove_all)
                 patches = _Patches(reporter)
                 undo.callback(patches.close)
+                patch = functools.cache(patches.patch)
                 for place in instructor_api.patch_places():
-                    undo.callback(replaced(*place, patches.patch))
+                    undo.callback(replaced(*place, patch))
                 self._undo = undo.pop_all()
 
     def close(self) -> None:

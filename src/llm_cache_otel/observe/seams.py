@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from llm_cache_otel import forks
@@ -189,7 +189,11 @@ def _is_open(module: ModuleType, name: str) -> bool:
 
     Whoever restores a function that they had replaced before us takes ours away.
     """
-    return any(function in _ours for function in layers(getattr(module, name)))
+    return any(is_seam(function) for function in layers(getattr(module, name)))
+
+
+def is_seam(function: object) -> bool:
+    return isinstance(function, FunctionType) and function in _ours
 
 
 def replaced(
@@ -197,7 +201,8 @@ def replaced(
 ) -> Callable[[], None]:
     """Put `seam` around a function of a module; returns what takes it away again.
 
-    A plain function takes its place, for it is copied and pickled by its name as that was.
+    A plain function takes its place, for it is copied and pickled by its name as that was: `seam` must give
+    the same where the same stands in several.
     """
     original = getattr(module, name)
     ours = functools.wraps(original)(seam(original))
