@@ -52,8 +52,7 @@ TRUSTED = {
     "observe.clients._held_by",  # what every reading of a client's function begins with
     "observe.every_client._Patches.patch",
     "observe.seams._key",
-    "observe.seams._load",
-    "observe.seams._store",
+    "observe.seams._asking",
     "observe.seams._retry_sync",
     "observe.seams._retry_async",
     "observe.backend.Tap.get",

@@ -25,6 +25,7 @@ from llm_cache_otel.observe.step import (
     NOWHERE,
     Given,
     Observing,
+    Step,
     Surroundings,
     observe,
     surroundings,
@@ -56,26 +57,20 @@ def _key(wrapped: Function) -> Function:
     return key
 
 
-def _load(wrapped: Function) -> Function:
-    def load(*args: Any, **kwargs: Any) -> Any:
-        call = surroundings.get(NOWHERE).call
-        if call is None or not args:
-            return wrapped(*args, **kwargs)
-        make = partial(Lookup, call, args, kwargs)
-        return observe(call.reporter.guard, "lookup", make, wrapped, args, kwargs)
+def _asking(where: str, step: Callable[..., Step]) -> Callable[[Function], Function]:
+    """The seam of a helper of Instructor's that is given the cache first."""
 
-    return load
+    def seam(wrapped: Function) -> Function:
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            call = surroundings.get(NOWHERE).call
+            if call is None or not args:
+                return wrapped(*args, **kwargs)
+            make = partial(step, call, args, kwargs)
+            return observe(call.reporter.guard, where, make, wrapped, args, kwargs)
 
+        return ask
 
-def _store(wrapped: Function) -> Function:
-    def store(*args: Any, **kwargs: Any) -> Any:
-        call = surroundings.get(NOWHERE).call
-        if call is None or not args:
-            return wrapped(*args, **kwargs)
-        make = partial(Store, call, args, kwargs)
-        return observe(call.reporter.guard, "store", make, wrapped, args, kwargs)
-
-    return store
+    return seam
 
 
 class _Retry:
@@ -133,8 +128,8 @@ def _retry_async(wrapped: Function) -> Function:
 
 _SEAMS = (
     (instructor_api.KEY, _key),
-    (instructor_api.LOAD, _load),
-    (instructor_api.STORE, _store),
+    (instructor_api.LOAD, _asking("lookup", Lookup)),
+    (instructor_api.STORE, _asking("store", Store)),
     (instructor_api.RETRY_SYNC, _retry_sync),
     (instructor_api.RETRY_ASYNC, _retry_async),
 )
