@@ -127,7 +127,7 @@ OFF_THE_PATH = (
         *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
         *("later.Later.come_first_at_exit", "later.Later.ready"),  # test_pipeline_safety.py
         "observe.call._nobody",  # whom a call that is over would ask
-        "observe.seams._is_open",
+        *("observe.seams._is_open", "observe.seams.is_seam"),
         "observe.seams.replaced",
         "observe.instructor_api.",
     ),
