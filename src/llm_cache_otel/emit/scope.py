@@ -34,10 +34,11 @@ class SpanScope:
         self._token = attach(self.context)
 
     def leave(self) -> None:
-        token, self._token = self._token, None
+        token = self._token
         if token is None:
             return
         try:
             reset(token)
         except Exception:
             context_api.detach(token)  # which has its own say
+        self._token = None  # last: an interrupt may have it left once more

@@ -33,9 +33,8 @@ class Histories:
         Raises:
             TypeError: the cache can't be referred to weakly.
         """
-        if (
-            place is None and self._generation == forks.generation
-        ):  # as `_known`, in fewer steps: a hit comes by here
+        # As `_known`, in fewer steps.
+        if place is None and self._generation == forks.generation:
             reference, history = self._made.get(id(cache), _NOBODY)
             if reference() is cache and history is not None:
                 return history
