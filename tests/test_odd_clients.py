@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -115,6 +116,24 @@ def test_instructors_functions_are_pickled_and_copied_by_their_names() -> None:
         for made in (pickle.loads(pickle.dumps(function)), copy.deepcopy(function)):
             assert made.__qualname__ == function.__qualname__
         assert copy.copy(function).__module__ == function.__module__
+
+
+def test_what_somebody_put_back_is_not_wrapped_again(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, elsewhere = instructor.patch, sys.modules[instructor.patch.__module__]
+    instrumentor = LLMCacheInstrumentor()
+    instrumentor.instrument(**recording.providers)
+    ours = instructor.patch
+    instrumentor.uninstrument()
+    monkeypatch.setattr(instructor, "patch", ours)
+    instrumentor.instrument(**recording.providers)
+    try:
+        assert instructor.patch is vars(elsewhere)["patch"]
+        assert instructor.patch not in (original, ours)
+    finally:
+        instrumentor.uninstrument()
+    assert instructor.patch is original
 
 
 @pytest.mark.usefixtures("every_client")

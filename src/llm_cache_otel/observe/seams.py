@@ -197,9 +197,12 @@ def replaced(
     """Put `seam` around a function of a module; returns what takes it away again.
 
     A plain function takes its place, for it is copied and pickled by its name as that was: `seam` must give
-    the same where the same stands in several.
+    the same where the same stands in several. One of ours that was taken away and that somebody put back
+    is not kept: it does nothing, and would make the function another than its like elsewhere.
     """
     original = getattr(module, name)
+    while is_seam(original):
+        original = original.__wrapped__
     ours = functools.wraps(original)(seam(original))
     _ours.add(ours)
     setattr(module, name, ours)
