@@ -77,6 +77,7 @@ class Reporter:
         self._bills = Bills(self.prices, self._dropped_count)
         rules = PromptRules(settings.prompt_minimums, settings.prompt_retentions)
         self.knows = self._bills.knows
+        self._has_prices = False
         self._prompt_caches = PromptCaches(rules, sent_prompts)
         self._patterns = Patterns()
 
@@ -93,13 +94,15 @@ class Reporter:
 
     def open_attempt(self, opening: Opening, within: Scope) -> SpanScope:
         signals = self._signals_of(within)
-        self._prepare()
+        if not self._has_prices:
+            self._prepare()
         return signals.spans.open_attempt(opening, signals, self.guard, self._inference_spans)
 
     def _prepare(self) -> None:
         """Load prices while the provider answers."""
         with self.guard("prices"):
             load = self._bills.prepare()
+            self._has_prices = load is None
             if load is not None:
                 later.put(partial(self._load, load))
 

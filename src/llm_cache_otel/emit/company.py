@@ -36,17 +36,14 @@ def is_suppressed() -> bool:
 
 
 def is_told(tellers: Iterable[object], ours: object) -> bool:
-    """Whether the inference is told by somebody around this context, or by one of `tellers`, which are
-    neighbours' tracers or instruments, where it would be by `ours`. `None` may be any.
+    """Whether the inference is told by one of `tellers`, which are neighbours' tracers or instruments, where
+    it would be by `ours`. `None` may be any.
     """
-    if _is_told_around():
-        return True
     return any(teller is None or end_of(teller) is end_of(ours) for teller in tellers)
 
 
-def _is_told_around() -> bool:
+def is_told_around(context: Context) -> bool:
     """Whether somebody outside of this context tells the inference, or says not to."""
-    context = context_api.get_current()
     return (
         context.get(names.UTIL_GENAI_INFERENCE) is not None
         or context.get(names.SUPPRESS_LANGUAGE_MODEL) is True

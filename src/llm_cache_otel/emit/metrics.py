@@ -120,10 +120,14 @@ class Metrics:
         )
         return Durations(histogram, boundaries)
 
-    def are_told(self, neighbours: tuple[Neighbour, ...]) -> bool:
-        """Whether an inference is told by somebody else's GenAI metrics where ours would go."""
+    def are_told(self, neighbours: tuple[Neighbour, ...], *, around: bool) -> bool:
+        """Whether an inference is told by somebody else's GenAI metrics where ours would go.
+
+        By somebody `around` us, or by one of `neighbours`.
+        """
         tellers = (each.duration for each in neighbours if each.duration is not None)
-        return not self._alone and is_told(tellers, self._operation_duration.histogram)
+        is_told_there = around or is_told(tellers, self._operation_duration.histogram)
+        return not self._alone and is_told_there
 
     def pass_on(self) -> None:
         """Have the SDK told of what has been counted and measured since it was last.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -28,7 +27,8 @@ from llm_cache_otel.emit.bill_attributes import (
     usage_attributes,
 )
 from llm_cache_otel.emit.bounded import Bounded
-from llm_cache_otel.emit.company import InferenceSpans, end_of, is_told
+from llm_cache_otel.emit.company import InferenceSpans, end_of, is_told, is_told_around
+from llm_cache_otel.emit.current import current_context
 from llm_cache_otel.emit.lazy import LazySpan
 from llm_cache_otel.emit.miss_attributes import prompt_attributes
 from llm_cache_otel.emit.scope import SpanScope
@@ -90,10 +90,10 @@ class Spans:
         self, opening: Opening, signals: Signals, guard: Guard, inference_spans: InferenceSpans
     ) -> SpanScope:
         """`open`, unless somebody else tells the inference."""
+        context = around = current_context()
         spans_told, metrics_told = self._told_elsewhere(
-            opening.neighbours, signals, inference_spans
+            opening.neighbours, signals, inference_spans, is_told_around(around)
         )
-        context = around = context_api.get_current()
         span: Span = INVALID_SPAN
         if not spans_told:
             span = LazySpan(self._start, lambda: opening, around, guard)
@@ -107,19 +107,16 @@ class Spans:
         neighbours: tuple[Neighbour, ...],
         signals: Signals,
         inference_spans: InferenceSpans,
+        around: bool,  # noqa: FBT001
     ) -> tuple[bool, bool]:
-        match inference_spans:
-            case InferenceSpans.ALWAYS:
-                return False, False
-            case InferenceSpans.NEVER:
-                return True, True
-            case InferenceSpans.AUTO:
-                return self.are_told(neighbours), signals.metrics.are_told(neighbours)
-
-    def are_told(self, neighbours: tuple[Neighbour, ...]) -> bool:
-        """Whether an inference is told by somebody else's span where ours would go."""
+        """Whether its span, and its metrics, are told by somebody `around` us, or by a neighbour."""
+        if inference_spans is InferenceSpans.NEVER:
+            return True, True
+        if inference_spans is InferenceSpans.ALWAYS or not (neighbours or around):
+            return False, False
         tellers = (neighbour.tracer for neighbour in neighbours)
-        return not self._alone and is_told(tellers, self._tracer)
+        spans_told = not self._alone and (around or is_told(tellers, self._tracer))
+        return spans_told, signals.metrics.are_told(neighbours, around=around)
 
     def _start(
         self,

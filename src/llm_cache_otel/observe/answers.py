@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from llm_cache_otel.observe.reported import read
+from llm_cache_otel.observe.reported import fields_of, read
 from llm_cache_otel.observe.sdk import declared
 
 
@@ -36,4 +36,4 @@ def is_of_several(answer: Any) -> bool:
 
     Of these requests it reports the last one's tokens only.
     """
-    return bool(read(answer, "automatic_function_calling_history"))
+    return bool(fields_of(answer).get("automatic_function_calling_history"))

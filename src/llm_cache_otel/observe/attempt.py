@@ -22,6 +22,7 @@ from llm_cache_otel.facts import (
 from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.neighbours import neighbours_of
+from llm_cache_otel.observe.reported import fields_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
 from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings, observe
 from llm_cache_otel.observe.stream import GENERATORS, watch_generator, watch_in_place
@@ -42,7 +43,7 @@ class Attempt:
         asks: int | None = ANY_CLIENT,
     ) -> None:
         self._call = call
-        self._start_ns = call.clock.now()
+        self._start_ns = call.now()
         client = call.sdk()
         self._request = InferenceRequest("chat", call.provider, call.model)
         neighbours: tuple[Neighbour, ...] = ()
@@ -97,9 +98,12 @@ class Attempt:
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
         with self._call.reporter.guard("response"):
-            self._response = sdk.inference_response(answers.body_of(response))
+            answer = fields_of(response)
+            if not isinstance(answer, dict):
+                answer = fields_of(answers.body_of(response))
+            self._response = sdk.inference_response(answer)
             self._reported_all = True
-            self._is_of_several = answers.is_of_several(response)
+            self._is_of_several = answers.is_of_several(answer)
 
     def could_not_be_parsed(self, error: BaseException) -> None:
         self._parse_error_type = error_type(error)
@@ -113,7 +117,7 @@ class Attempt:
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         self.is_streaming = False
         if self._end_ns is None:
-            self._end_ns = self._call.clock.now()
+            self._end_ns = self._call.now()
             self._error_type = None if error is None else error_type(error)
             if self._is_of_several or not self._reported_all:
                 self._response = replace(self._response, reported=None)

@@ -107,6 +107,10 @@ class Call(Surroundings, AskedCache):
     def clock(self) -> Clock:
         return Clock(self._offset)
 
+    def now(self) -> int:
+        """Nanoseconds since the Unix epoch, as of its `clock`."""
+        return self._offset + time.perf_counter_ns()
+
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether these are this very call's arguments, on their way through another function.
 

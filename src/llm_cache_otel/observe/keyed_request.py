@@ -50,9 +50,10 @@ def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> Key
     """
     request = arguments.get("request")
     try:
+        schema = _schema(arguments, asked)
         parts: dict[KeyPart, str | None] = {
             KeyPart.MODEL: requested_model(arguments if request is None else request),
-            KeyPart.SCHEMA: _schema(arguments, asked),
+            KeyPart.SCHEMA: schema,
             KeyPart.MODE: str(arguments.get("mode")),
         }
         parameters: dict[str, str] = {}
@@ -62,18 +63,18 @@ def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> Key
                 for name, value in asked.items()
                 if name not in _OTHERS and _is_in(request, name, value)
             }
-            tools = {name: in_key.pop(name) for name in _SCHEMA if name in in_key}
+            tools = {name: in_key.pop(name) for name in _SCHEMA if name in in_key} if in_key else {}
             parameters = dict(_parameters(in_key, arguments))
             if "config" in request:  # where Instructor puts the settings for google-genai
                 numbers = request_settings(request)
                 parameters |= {name: json_of(number) for name, number in numbers.items()}
             parts |= {
-                KeyPart.SCHEMA: json_of([parts[KeyPart.SCHEMA], tools]),
-                KeyPart.PARAMETERS: json_of([parameters, arguments.get("args")]),
+                KeyPart.SCHEMA: f"{schema} {json_of(tools)}",
+                KeyPart.PARAMETERS: f"{json_of(parameters)} {json_of(arguments.get('args'))}",
                 KeyPart.CONTEXT: json_of(arguments.get("context")),
                 KeyPart.NAMESPACE: json_of(arguments.get("namespace")),
                 KeyPart.CLIENT: json_of(
-                    [arguments.get("client_identity"), arguments.get("provider")]
+                    (arguments.get("client_identity"), arguments.get("provider"))
                 ),
             }
         return KeyedRequest(tuple(sections_of(asked)), parts, parameters)

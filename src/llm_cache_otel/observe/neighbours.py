@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property, partial, reduce
 from typing import Any
 
@@ -62,41 +62,36 @@ def neighbours_of(client: Any, function: Callable[..., Any]) -> tuple[Neighbour,
     Seen are wrappers around the SDK's method itself, around `request` of a client that Stainless
     generates (openai, anthropic, groq, …), and the Anthropic SDK's own spans.
     """
-    entries = _entries(client, function)
-    wrappers = (wrapper for entry in entries for wrapper in _wrappers(entry))
-    found = [*map(_neighbour, wrappers), _own_spans(client)]
-    return tuple(neighbour for neighbour in found if neighbour is not None)
+    found = []
+    # The functions that a call goes through, as far as anybody is known to wrap them.
+    for entry in (function, declared(client, "request"), *_looked_up(client, function)):
+        layer = entry
+        for _ in range(_DEEPEST):  # its wrappers, outermost first, and last itself
+            if layer is None:
+                break
+            wrapper = getattr(layer, "_self_wrapper", layer)  # wrapt
+            # Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
+            space = getattr(wrapper, "__globals__", None)
+            code = space.get("__name__") if isinstance(space, dict) else type(wrapper).__module__
+            if str(code).startswith(_NEIGHBOURS) and _kept(wrapper, _SWITCHES) is not False:
+                tracer, duration = _kept(wrapper, _TRACERS), _kept(wrapper, _DURATIONS)
+                found.append(Neighbour(tracer=tracer, duration=duration))
+            layer = getattr(layer, "__wrapped__", None)
+    own = _own_spans(client)
+    return tuple(found) if own is None else (*found, own)
 
 
-def _entries(client: Any, function: Any) -> Iterator[Any]:
-    """The functions that a call goes through, as far as anybody is known to wrap them."""
-    yield function
-    yield declared(client, "request")
-    if getattr(function, "__self__", None) is None:
-        for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
-            first = path.split(".")[0]
-            unused = isinstance(getattr(type(client), first, None), cached_property)
-            # A partial is Instructor's own, and uses it at once; else it would be made for us, at some cost.
-            if not unused or first in vars(client) or isinstance(function, partial):
-                yield reduce(_held, path.split("."), client)
-
-
-def _wrappers(function: Any) -> Iterator[Any]:
-    """What runs when a function is called: its wrappers, outermost first, and last itself."""
-    for _ in range(_DEEPEST):
-        if function is None:
-            return
-        yield getattr(function, "_self_wrapper", function)  # wrapt
-        function = getattr(function, "__wrapped__", None)
-
-
-def _neighbour(wrapper: Any) -> Neighbour | None:
-    # Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
-    namespace = getattr(wrapper, "__globals__", None)
-    code = namespace.get("__name__") if isinstance(namespace, dict) else type(wrapper).__module__
-    if not str(code).startswith(_NEIGHBOURS) or _kept(wrapper, _SWITCHES) is False:
-        return None
-    return Neighbour(tracer=_kept(wrapper, _TRACERS), duration=_kept(wrapper, _DURATIONS))
+def _looked_up(client: Any, function: Any) -> list[Any]:
+    if getattr(function, "__self__", None) is not None:
+        return []
+    methods = []
+    for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
+        first = path.split(".")[0]
+        unused = isinstance(getattr(type(client), first, None), cached_property)
+        # A partial is Instructor's own, and uses it at once; else it would be made for us, at some cost.
+        if not unused or first in vars(client) or isinstance(function, partial):
+            methods.append(reduce(_held, path.split("."), client))
+    return methods
 
 
 def _kept(wrapper: Any, paths: tuple[str, ...]) -> Any | None:

@@ -6,7 +6,7 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llm_cache_otel.facts import InferenceRequest, InferenceResponse
-from llm_cache_otel.observe.reported import latest, read, reported_usage
+from llm_cache_otel.observe.remembered import Remembered
+from llm_cache_otel.observe.reported import Fields, fields_of, latest, read, reported_usage
 
 _PROVIDER_OF_CLIENT_CLASS = {
     "AzureOpenAI": "azure.ai.openai",
@@ -109,7 +110,7 @@ def _server(client: Any) -> tuple[str | None, int | None]:
     if url is None:
         options = declared(declared(client, "_api_client"), "_http_options")
         url = getattr(options, "base_url", None)
-    return (None, None) if url is None else _address(str(url))
+    return (None, None) if url is None else _address_of(url)
 
 
 @lru_cache(maxsize=128)
@@ -119,6 +120,10 @@ def _address(url: str) -> tuple[str | None, int | None]:
         return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:  # no address, or no port that there is
         return None, None
+
+
+# A URL of httpx takes its time to write itself down.
+_address_of = Remembered(lambda url: _address(str(url)))
 
 
 def inference_request(
@@ -163,19 +168,25 @@ def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
     return found
 
 
+_FORMATS = frozenset({"response_format", "text", "config"})
+
+
 def _output_type(request: Mapping[str, Any]) -> str | None:
     """`json` where the request itself asks for JSON; a tool call is no output format."""
-    formats = (request.get("response_format"), read(request.get("text"), "format"))
-    if any(read(wanted, "type") in ("json_object", "json_schema") for wanted in formats):
-        return "json"
+    if _FORMATS.isdisjoint(request):
+        return None
+    for wanted in (request.get("response_format"), read(request.get("text"), "format")):
+        if read(wanted, "type") in ("json_object", "json_schema"):
+            return "json"
     mime_type = read(request.get("config"), "response_mime_type")
     return "json" if mime_type == "application/json" else None
 
 
 def response_id(response: Any) -> str | None:
     """`InferenceResponse.id`, and nothing else."""
-    of_bedrock = read(response, "ResponseMetadata")
-    return _first_string([response, of_bedrock], ("id", "response_id", "RequestId"))
+    fields = fields_of(response)
+    of_bedrock = fields_of(fields.get("ResponseMetadata"))
+    return _first_string([fields, of_bedrock], ("id", "response_id", "RequestId"))
 
 
 def inference_response(response: Any) -> InferenceResponse:
@@ -185,91 +196,104 @@ def inference_response(response: Any) -> InferenceResponse:
     Anthropic (`stop_reason`, stream events' `message` and `delta`), google-genai (`response_id`,
     `model_version`, `candidates[].finish_reason`), Bedrock Converse (`ResponseMetadata`, `stopReason`).
     """
-    around = ("message", "response", "ResponseMetadata")
-    parts = [response, *(read(response, name) for name in around)]
-    named = [part for part in parts if part is not None]
+    fields = fields_of(response)
+    parts = [fields]
+    for name in ("message", "response", "ResponseMetadata"):
+        part = fields.get(name)
+        if part is not None:
+            parts.append(fields_of(part))
     return InferenceResponse(
-        model=_first_string(named, ("model", "model_version")),
-        id=_first_string(named, ("id", "response_id", "RequestId")),
-        finish_reasons=_finish_reasons(response),
-        reported=reported_usage(response),
-        service_tier=_service_tier(response, named),
-        created=_created(named),
-        cache_miss=_cache_miss(named),
+        model=_first_string(parts, ("model", "model_version")),
+        id=_first_string(parts, ("id", "response_id", "RequestId")),
+        finish_reasons=tuple(_stops(fields)),
+        reported=reported_usage(fields),
+        service_tier=_service_tier(fields, parts),
+        created=_created(parts),
+        cache_miss=_cache_miss(parts),
     )
 
 
-def _cache_miss(parts: list[Any]) -> str | None:
+def _cache_miss(parts: list[Fields]) -> str | None:
     """Anthropic's cache diagnosis, for those who ask for it.
 
     https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics
     """
-    found = (read(read(part, "diagnostics"), "cache_miss_reason") for part in parts)
-    return _first_string([each for each in found if each is not None], ("type",))
+    for part in parts:
+        diagnostics = part.get("diagnostics")
+        if diagnostics is not None:
+            found = read(read(diagnostics, "cache_miss_reason"), "type")
+            if isinstance(found, str) and found:
+                return found
+    return None
 
 
-def _first_string(parts: list[Any], names: tuple[str, ...]) -> str | None:
+def _first_string(parts: list[Fields], names: tuple[str, ...]) -> str | None:
     for part in parts:
         for name in names:
-            value = read(part, name)
+            value = part.get(name)
             if isinstance(value, str) and value:
                 return value
     return None
 
 
-def _service_tier(response: Any, parts: list[Any]) -> str | None:
+def _service_tier(response: Fields, parts: list[Fields]) -> str | None:
     """As what it was processed, `unreadable` if that can't be told.
 
     Of Bedrock's see https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
     """
-    of_bedrock = None
-    if len(parts) > 1 or isinstance(response, Mapping):  # with `ResponseMetadata`, as a dict
-        latency = read(read(response, "performanceConfig"), "latency")
-        if isinstance(latency, str) and latency == "optimized":
-            return latency
-        of_bedrock = read(response, "serviceTier")
-        if isinstance(of_bedrock, Mapping):
-            of_bedrock = of_bedrock.get("type")
-    said = (*(read(part, "service_tier") for part in parts), of_bedrock)
-    tier = next((each for each in said if each is not None), None)
+    latency = read(response.get("performanceConfig"), "latency")
+    if isinstance(latency, str) and latency == "optimized":
+        return latency
+    tier = None
+    for part in parts:
+        tier = part.get("service_tier")
+        if tier is not None:
+            break
+    if tier is None:
+        tier = response.get("serviceTier")
+        if isinstance(tier, Mapping):
+            tier = tier.get("type")
     tier = tier.value if isinstance(tier, Enum) else tier
     return tier if isinstance(tier, str) or tier is None else "unreadable"
 
 
-def _created(parts: list[Any]) -> float | None:
+def _created(parts: list[Fields]) -> float | None:
     """Seconds since the Unix epoch: OpenAI's `created` and `created_at`, Gemini's `create_time`."""
     for part in parts:
         for name in ("created", "created_at", "create_time"):
-            value = read(part, name)
-            with suppress(ValueError, OverflowError, OSError):
-                if isinstance(value, str):
-                    value = datetime.fromisoformat(value)
-                if isinstance(value, datetime):
-                    value = value.timestamp()
+            value = part.get(name)
+            if isinstance(value, (str, datetime)):
+                value = _timestamp(value)
             if isinstance(value, (int, float)) and 0 < value < _FAR_FUTURE:
                 return float(value)
     return None
 
 
-def _finish_reasons(response: Any) -> tuple[str, ...]:
-    return tuple(
-        reason.name.lower() if isinstance(reason, Enum) else reason
-        for reason in _stops(response)
-        if isinstance(reason, (Enum, str))
-    )
+def _timestamp(value: str | datetime) -> float | None:
+    with suppress(ValueError, OverflowError, OSError):
+        return (datetime.fromisoformat(value) if isinstance(value, str) else value).timestamp()
+    return None
 
 
-def _stops(response: Any) -> Iterator[Any]:
-    """Of each answer that there are several of, or else of the only one."""
+def _stops(response: Fields) -> list[str]:
+    """Why each answer ended that there are several of, or else the only one."""
+    found = []
     for name in ("choices", "candidates"):
-        several = read(response, name)
+        several = response.get(name)
         if isinstance(several, (list, tuple)) and several:  # looking may use up anything else
             for each in several:
-                reason = read(each, "finish_reason")
-                yield read(each, "stop_reason") if reason is None else reason
-            return
-    for holder in (response, read(response, "delta")):
-        yield from (read(holder, name) for name in ("finish_reason", "stop_reason", "stopReason"))
+                answer = fields_of(each)
+                reason = answer.get("finish_reason")
+                found.append(answer.get("stop_reason") if reason is None else reason)
+            break
+    else:
+        for holder in (response, fields_of(response.get("delta"))):
+            found += [holder.get(name) for name in ("finish_reason", "stop_reason", "stopReason")]
+    return [
+        reason.name.lower() if isinstance(reason, Enum) else reason
+        for reason in found
+        if isinstance(reason, (Enum, str))
+    ]
 
 
 def reports_all(chunk: Any) -> bool:
@@ -277,9 +301,10 @@ def reports_all(chunk: Any) -> bool:
 
     Gemini reports as it goes, and Anthropic the input with the first chunk; OpenAI all of it with the last.
     """
-    if read(chunk, "response") is not None or read(chunk, "choices") == []:
-        return reported_usage(chunk) is not None
-    return bool(_finish_reasons(chunk))
+    fields = fields_of(chunk)
+    if fields.get("response") is not None or fields.get("choices") == []:
+        return reported_usage(fields) is not None
+    return bool(_stops(fields))
 
 
 def merged(earlier: InferenceResponse, later: InferenceResponse) -> InferenceResponse:

@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from llm_cache_otel.facts import Section
 
 SYSTEM = ("system", "instructions", "preamble", "system_instruction")
+_SYSTEM = frozenset(SYSTEM)
 MESSAGES = ("messages", "contents", "input", "chat_history", "message", "prompt")
 """The parameters that hold prompts, of all SDKs."""
 
 _TEXTS = ("content", "parts", "text")
-_MARKERS = ("cache_control", "cachePoint")
+_MARKERS = frozenset({"cache_control", "cachePoint"})
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BY_ITSELF = 0.0
 """For as long as the provider does where it is not asked for longer."""
@@ -34,8 +35,13 @@ def json_of(value: Any, *, sort_keys: bool = True) -> str:
     """
     if value is None:
         return "null"
+    if not value and type(value) in _EMPTY:
+        return _EMPTY[type(value)]
     return (_SORTED if sort_keys else _AS_IT_IS).encode(value)
 
+
+_EMPTY: dict[type, str] = {dict: "{}", list: "[]", tuple: "[]"}
+"""What most that is not there is."""
 
 UNREADABLE = (TypeError, ValueError, AttributeError, RecursionError)
 
@@ -62,31 +68,37 @@ _SORTED = json.JSONEncoder(sort_keys=True, default=_plain)
 _AS_IT_IS = json.JSONEncoder(default=_plain)
 
 
-def sections_of(request: Mapping[str, Any]) -> Iterator[Section]:
+def sections_of(request: Mapping[str, Any]) -> list[Section]:
     """Of the system prompt and the messages in a request, in this order."""
-    for name in SYSTEM:
+    sections: list[Section] = []
+    for name in SYSTEM if not _SYSTEM.isdisjoint(request) else ():
         if request.get(name) is not None:
-            yield from _content(request[name], "system", None, "")
+            sections += _content(request[name], "system", None, "")
     for name in MESSAGES:
-        if request.get(name) is not None:
-            yield from _messages(request[name])
+        messages = request.get(name)
+        if messages is not None:
+            sections += _messages(messages)
+    return sections
 
 
-def _messages(messages: Any) -> Iterator[Section]:
+def _messages(messages: Any) -> list[Section]:
+    sections: list[Section] = []
     if not isinstance(messages, (list, tuple)):
         messages = [messages]
     for number, message in enumerate(messages[:_MOST_MESSAGES]):
-        yield from _message(message, number)
+        if type(message) is dict and len(message) == 2:  # as most are, and the quickest read
+            text, role = message.get("content"), message.get("role")
+            if type(text) is str and type(role) is str and role in _ROLES:
+                sections.append(Section("messages", text, _ROLES[role], number))
+                continue
+        sections += _message(message, number)
     if len(messages) > _MOST_MESSAGES:
-        yield Section("messages", "", json_of(messages[_MOST_MESSAGES:]), _MOST_MESSAGES)
+        more = json_of(messages[_MOST_MESSAGES:])
+        sections.append(Section("messages", "", more, _MOST_MESSAGES))
+    return sections
 
 
 def _message(message: Any, number: int) -> Iterator[Section]:
-    if type(message) is dict and len(message) == 2:  # as most are, and the quickest read
-        text, role = message.get("content"), message.get("role")
-        if type(text) is str and type(role) is str and role in _ROLES:
-            yield Section("messages", text, _ROLES[role], number)
-            return
     if isinstance(message, BaseModel):
         message = _plain(message)
     if not isinstance(message, Mapping):
@@ -122,23 +134,21 @@ def _split(item: Any) -> tuple[str, str, float | None]:
         return str.__str__(item), "", None  # which a class of the host's own may say otherwise
     if not isinstance(item, Mapping):
         return "", json_of(item), None
-    rest = dict(without_marker(item))
+    unmarked, retention = without_marker(item)
+    rest = dict(unmarked)
     holder = next((name for name in ("text", "content") if isinstance(rest.get(name), str)), None)
     text = "" if holder is None else str.__str__(rest.pop(holder))
-    return text, json_of(rest) if rest else "", retention_of(marker_of(item))
+    return text, json_of(rest) if rest else "", retention
 
 
-def marker_of(item: Any) -> Any:
-    """What asks Anthropic, or Bedrock, to keep all up to here."""
-    if not isinstance(item, Mapping):
-        return None
-    return next((item[name] for name in _MARKERS if item.get(name) is not None), None)
-
-
-def without_marker(item: Any) -> Any:
-    if not isinstance(item, Mapping):
-        return item
-    return {name: item[name] for name in item if name not in _MARKERS}
+def without_marker(item: Any) -> tuple[Any, float | None]:
+    """Without what asks Anthropic, or Bedrock, to keep all up to here, and for how long that does."""
+    if not isinstance(item, Mapping) or _MARKERS.isdisjoint(item):
+        return item, None
+    marker = next(
+        (item[name] for name in item if name in _MARKERS and item[name] is not None), None
+    )
+    return {name: item[name] for name in item if name not in _MARKERS}, retention_of(marker)
 
 
 def retention_of(marker: Any) -> float | None:

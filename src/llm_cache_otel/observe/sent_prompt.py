@@ -13,7 +13,6 @@ from llm_cache_otel.observe.sdk import declared
 from llm_cache_otel.observe.sections import (
     UNREADABLE,
     json_of,
-    marker_of,
     retention_of,
     seconds_of,
     sections_of,
@@ -25,11 +24,13 @@ _IN_MEMORY = 600.0
 """Seconds: "5 to 10 minutes of inactivity"."""
 
 _ACCOUNT = ("api_key", "auth_token", "organization", "project")
+_ASKED_ACCOUNT = frozenset({"prompt_cache_key", "api_key", "api_base", "cached_content"})
 _ACCOUNT_HEADERS = frozenset(
     {"authorization", "x-api-key", "api-key", "openai-organization", "openai-project"}
 )
 
 _SCHEMA = ("response_format", "text", "response_schema", "response_json_schema", "output_config")
+_SCHEMA_NAMES = frozenset(_SCHEMA)
 
 
 def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
@@ -37,24 +38,27 @@ def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any
     more = asked.get("extra_body")
     if isinstance(more, Mapping):
         asked = {**more, **asked}
+    space = f"{request.provider}\n{request.server_address}\n{request.server_port}\n{request.model}"
+    for value in _accounts(client, asked):
+        if isinstance(value, (str, int)):
+            space += f"\n{value}"
+    return space
+
+
+def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
+    held = getattr(client, "__dict__", {})
+    accounts = [held[name] if name in held else declared(client, name) for name in _ACCOUNT]
+    accounts.append(declared(declared(client, "_api_client"), "api_key"))
+    if not _ASKED_ACCOUNT.isdisjoint(asked):
+        accounts += [asked.get(name) for name in sorted(_ASKED_ACCOUNT)]
     headers = asked.get("extra_headers")
-    accounts = [
-        *(declared(client, name) for name in _ACCOUNT),
-        declared(declared(client, "_api_client"), "api_key"),
-        *(
-            asked.get(name)
-            for name in ("prompt_cache_key", "api_key", "api_base", "cached_content")
-        ),
-        *(
-            value
-            for name, value in (headers.items() if isinstance(headers, Mapping) else ())
-            if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS
-        ),
-        id(client) if declared(client, "meta") is not None else None,  # botocore's, of one account
-    ]
-    parts = (request.provider, request.server_address, request.server_port, request.model)
-    known = (value for value in accounts if isinstance(value, (str, int)))
-    return "\n".join(map(str, (*parts, *known)))
+    if isinstance(headers, Mapping):
+        for name, value in headers.items():
+            if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS:
+                accounts.append(value)
+    if declared(client, "meta") is not None:  # botocore's, of one account
+        accounts.append(id(client))
+    return accounts
 
 
 def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
@@ -89,14 +93,16 @@ def _tools(request: Mapping[str, Any]) -> Iterator[Section]:
     if isinstance(of_bedrock, Mapping):
         groups.append(of_bedrock.get("tools"))
     start = 0
-    for tool in (tool for group in groups if isinstance(group, (list, tuple)) for tool in group):
-        text = json_of(without_marker(tool), sort_keys=False)
-        yield Section("tools", text, start=start, retention=retention_of(marker_of(tool)))
-        start += len(text)
+    for group in groups:
+        for tool in group if isinstance(group, (list, tuple)) else ():
+            rest, retention = without_marker(tool)
+            text = json_of(rest, sort_keys=False)
+            yield Section("tools", text, start=start, retention=retention)
+            start += len(text)
 
 
 def _schema(request: Mapping[str, Any]) -> Iterator[Section]:
-    for name in _SCHEMA:
+    for name in _SCHEMA if not _SCHEMA_NAMES.isdisjoint(request) else ():
         if request.get(name) is not None:
             yield Section("schema", json_of(request[name], sort_keys=False))
 
