@@ -174,7 +174,7 @@ ELSEWHERE = (
     "reporter.Reporter.missed_call",  # test_instrumentor.py
     # test_sdk_safety.py
     *("observe.sdk_clients.", "observe.sdk_methods.", "observe.sdk_call."),
-    "observe.stream.host_closed",
+    *("observe.stream.host_closed", "observe.answers.body_of"),
 )
 OF_CACHED_FUNCTIONS = (
     *("caching.", "observe.entry_function."),

@@ -263,15 +263,11 @@ def _created(parts: list[Fields]) -> float | None:
         for name in ("created", "created_at", "create_time"):
             value = part.get(name)
             if isinstance(value, (str, datetime)):
-                value = _timestamp(value)
+                with suppress(ValueError, OverflowError, OSError):
+                    when = datetime.fromisoformat(value) if isinstance(value, str) else value
+                    value = when.timestamp()
             if isinstance(value, (int, float)) and 0 < value < _FAR_FUTURE:
                 return float(value)
-    return None
-
-
-def _timestamp(value: str | datetime) -> float | None:
-    with suppress(ValueError, OverflowError, OSError):
-        return (datetime.fromisoformat(value) if isinstance(value, str) else value).timestamp()
     return None
 
 
