@@ -35,7 +35,7 @@ def json_of(value: Any, *, sort_keys: bool = True) -> str:
     """
     if value is None:
         return "null"
-    if not value and type(value) in _EMPTY:
+    if type(value) in _EMPTY and not value:
         return _EMPTY[type(value)]
     return (_SORTED if sort_keys else _AS_IT_IS).encode(value)
 
