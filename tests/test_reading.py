@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from support.models import City, User
 
 from llm_cache_otel.facts import InferenceRequest, InferenceResponse
-from llm_cache_otel.observe import sdk
+from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.key_part import unserializable_part
-from llm_cache_otel.observe.reported import reported_usage
+from llm_cache_otel.observe.reported import NAMES, reported_usage
 from llm_cache_otel.observe.response_model import display_name, schema_digest
 
 
@@ -203,6 +203,38 @@ def test_wherever_a_response_has_its_usage(response: Any) -> None:
 def test_a_response_that_is_half_made() -> None:
     assert reported_usage(ByProperty.__new__(ByProperty)) == USAGE
     assert reported_usage(ByWhatIsMore.__new__(ByWhatIsMore)) is None
+
+
+class Asked:
+    """Notes what it is asked for, and has what there is more to ask of."""
+
+    def __init__(self, names: set[str], *, several: bool) -> None:
+        parts = {"message", "response", "ResponseMetadata", "delta", "diagnostics", "data"}
+        self._has = {"choices"} if several else parts | {"performanceConfig", "cache_miss_reason"}
+        self._names = names
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self._names.add(name)
+        if name not in self._has:
+            return None
+        part = type(self)(self._names, several=name == "choices")
+        return [part] if name == "choices" else part
+
+
+def test_what_a_class_must_not_answer_itself_is_all_that_is_read_of_it() -> None:
+    """Of the others the fields are read in one step, and a property of that name would be missed."""
+    names: set[str] = set()
+    for several in (True, False):
+        flat = Asked(names, several=several)
+        flat._has -= {"message", "response", "ResponseMetadata", "diagnostics"}
+        for answer in (Asked(names, several=several), flat):
+            sdk.inference_response(answer)
+            answers.is_of_several(answer)
+            answers.unwrapped(answer)
+            sdk.reports_all(answer)
+    assert names == set(NAMES)
 
 
 @pytest.mark.parametrize(
