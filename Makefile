@@ -63,7 +63,7 @@ lint: $(VENV)/.dev
 
 # What importing and a call cost, and how that scales: it is saved, drawn, and put into README.md. QUICK=--quick is rough.
 bench: $(VENV)/.bench
-	$(BIN)/python -m bench imports cost scale --save $(QUICK)
+	$(BIN)/python -m bench imports cost loop scale --save $(QUICK)
 	$(BIN)/python -m bench.reasons
 
 bench-memory: $(VENV)/.bench

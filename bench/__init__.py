@@ -16,8 +16,8 @@ has put into Instructor's functions, which takes no notice of it. Absolute times
 Two numbers are taken of each round:
 
 - wall: what the caller of `create` waited, per call. What is done in batches, by llm-cache-otel's own
-  thread, falls into few calls, of either client, and so is not in it. In a program that does nothing but hit,
-  it is.
+  thread, falls into few calls, of either client, and so is not in it. In a program that never pauses it
+  is: there (`loop`) blocks of calls take turns, which last until all that they noted has been encoded.
 - CPU: what the thread that calls consumed, by pairs as well; and what all others did, exporting included: a
   round is over when all its spans, and the metrics once, have been encoded as OTLP protobuf. By default a
   program collects its metrics once a minute, not every few seconds, so this is a little dearer than life.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-PARTS = ("cost", "scale", "imports", "memory", "show")
+PARTS = ("cost", "loop", "scale", "imports", "memory", "show")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "parts",
         nargs="*",
         metavar="part",
-        help="cost: a hit and a miss beside peers (the default). "
+        help="cost: a hit and a miss beside peers (the default). loop: of a program that does nothing else. "
         "scale: over keys, prompt size, threads, tasks, clients and stores. imports: what importing takes. "
         "memory: a million calls, for an hour. show: what was saved, and the documents anew",
         type=_part,
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--heats",
         type=_heats,
         metavar="N",
-        help="how often to begin again with new processes (default: 6 for cost, 3 for scale)",
+        help="how often to begin again with new processes (default: 5 for cost, 2 for loop, 3 for scale)",
     )
     parser.add_argument(
         "--outages",

@@ -24,6 +24,7 @@ _PICTURES = {
 }
 _PARTS = {
     "cost": "A call",
+    "loop": "Without a pause",
     "outages": "A Collector in trouble",
     "scale": "Scale",
     "imports": "Import",

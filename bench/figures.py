@@ -57,8 +57,9 @@ def ratio(pair: Pair, which: int) -> Spread:
     return spread([mine[which] / its[which] for mine, its in both])
 
 
-def median(rounds: Pairs, which: int) -> float:
-    return statistics.median(one[which] for one in rounds)
+def added(pair: Pair, which: int) -> Spread:
+    both = zip(pair["own"], pair["bare"], strict=True)
+    return spread([mine[which] - its[which] for mine, its in both])
 
 
 def curves(points: Sequence[Mapping[str, Any]]) -> list[Curve]:
@@ -84,7 +85,7 @@ def _added(point: Mapping[str, Any], which: int) -> Added:
     return Added(
         at=point["at"],
         bare=statistics.median(bare for _, bare in pairs),
-        added=spread([mine - bare for mine, bare in pairs]),
+        added=added(point, which),
         share=spread([(mine - bare) / bare for mine, bare in pairs]),
     )
 

@@ -11,19 +11,28 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from bench import imports, memory, scale
-from bench.names import COST
+from bench.names import COST, LOOP
 from bench.race import Size, race
 from bench.result import conditions
 
 _SIZES = {"hit": Size(500), "miss": Size(250)}
 _QUICK_SIZES = {"hit": Size(200), "miss": Size(100)}
+# A block lasts longer than calls wait to be told.
+_LOOP_SIZES = {"hit": Size(4, 300, whole=True), "miss": Size(4, 150, whole=True)}
+_LOOP_HEATS = 2
 _HEATS, _QUICK_HEATS = 5, 1
 _ROUNDS = 2
 
 
 def measure(part: str, command: str, options: argparse.Namespace) -> dict[str, Any]:
     """By the name of what was measured."""
-    measurers = {"cost": _cost, "scale": _scale, "imports": _imports, "memory": _memory}
+    measurers = {
+        "cost": _cost,
+        "loop": _loop,
+        "scale": _scale,
+        "imports": _imports,
+        "memory": _memory,
+    }
     return measurers[part](command, options)
 
 
@@ -41,6 +50,15 @@ def _cost(command: str, options: argparse.Namespace) -> dict[str, Any]:
         step = stack.enter_context(_progress("a call", heats * len(contenders)))
         rounds = race(contenders, heats, _ROUNDS, sizes, step)
     return {"outages" if options.outages else "cost": {"conditions": under, "rounds": rounds}}
+
+
+def _loop(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    heats = _QUICK_HEATS if options.quick else options.heats or _LOOP_HEATS
+    calls = {case: size.calls for case, size in _LOOP_SIZES.items()}
+    under = conditions(command, heats=heats, rounds=_ROUNDS, calls_in_a_row=calls)
+    with _progress("without a pause", heats * len(LOOP)) as step:
+        rounds = race(dict.fromkeys(LOOP), heats, _ROUNDS, _LOOP_SIZES, step)
+    return {"loop": {"conditions": under, "rounds": rounds}}
 
 
 def _scale(command: str, options: argparse.Namespace) -> dict[str, Any]:

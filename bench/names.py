@@ -8,5 +8,6 @@ COST = (
     *(BARE, OURS, UNSAMPLED, FLOOR, WRAPPED),
     *("openinference", "openllmetry (openai)", "genai-openai", "cachelens"),
 )
+LOOP = BARE, OURS, FLOOR, WRAPPED
 OUTAGES = ("answers", "is absent", "hangs", "refuses", "throttles")
 """A Collector that each sends to."""

@@ -19,10 +19,14 @@ _OFTEN = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_METRIC_EXPORT_INTERVAL": "500"
 
 @dataclass(frozen=True)
 class Size:
-    """Of a round: so many pairs, each of `calls` calls of bare Instructor and as many of the contender."""
+    """Of a round: so many pairs, each of `calls` calls of bare Instructor and as many of the contender.
+
+    Each block of them is measured by the calls alone, or `whole`: until all that it noted has been encoded.
+    """
 
     pairs: int
     calls: int = 1
+    whole: bool = False
 
 
 Times = list[tuple[float, float]]

@@ -7,21 +7,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import targets
-from bench.figures import CPU, WALL, Added, Curve, Spread, curves, held, median, ratio, spread
+from bench.figures import CPU, WALL, Added, Curve, Spread, added, curves, held, ratio, spread
 from bench.names import BARE, COST, FLOOR, OURS, OUTAGES, WRAPPED
 
 _NOTES = {
     "cost": "Medians of each round's ratio to bare Instructor in the same process, in brackets the "
-    "quartiles; of µs, medians of all rounds. `bare` is measured against itself: its distance from 1 is the "
-    "error. "
+    "quartiles; what is added, in µs, likewise. Of the wall it is what the median call waits: what a thread "
+    "does later is in the CPU only, and in the next table. `bare` is measured against itself: its distance "
+    "from 1 is the error. ✓ and ✗ say whether a target is met that was set before anything was built. A "
+    "miss's provider answers at once, from within the process. "
     "OpenLLMetry, genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
     "nothing before the program ends.",
+    "loop": "As above, but of hundreds of calls in a row, until all that is to be said of them is encoded: "
+    "nothing is left for a pause that never comes, so that the wall is that of the CPU.",
     "scale": "What watching adds to a call: ours less bare, of the same round, and its share of that bare "
-    "call. The change is what is added at the far end, as a multiple of the near end: flat where that is "
-    "at most 1.5; within the error where it is more, but the quartiles of the ends overlap; lost in noise "
-    "where an end is below 0. A thousand tasks' calls take their turn together, which lasts longer than our "
-    "thread waits before it tells of them: its work is in their wall time then, and in the CPU of all. To "
+    "call; in brackets the most at a point in between. The change is what is added at the far end, as a "
+    "multiple of the near end: flat from two thirds to 1.5; beyond that within the error, if the quartiles "
+    "of the ends overlap; lost in noise where an end is below 0. Many tasks' calls take their turn together, "
+    "which lasts as long as our thread waits before it tells of them: its work is in their wall time then, "
+    "and in the CPU of all. So it is with many threads. To "
     "tell why a call missed, all of its prompt is read: that grows with its size. What is hit is as if "
     "another process had stored it: what it took is read out of the entry and priced when it is first hit, "
     "and again where more than 8,192 others have been hit since.",
@@ -33,9 +38,10 @@ _NOTES = {
 }
 _FLOORS = {
     FLOOR: "`the SDK alone` is bare Instructor, and after each call the same spans and metrics as ours, made "
-    "with the SDK at once; on a thread, once a second as ours are.",
-    WRAPPED: "`wrappers, the SDK on a thread` is the floor of whoever is to see a hit: besides, the least "
-    "wrapping of Instructor's functions that notes when each ran, makes nothing of that and guards nothing.",
+    "with the SDK at once.",
+    WRAPPED: "`wrappers, the SDK on a thread` is the floor of whoever is to see a hit: Instructor's "
+    "functions are wrapped as little as can tell when each ran, without a guard, and without reading a "
+    "prompt or an answer; a thread makes the same spans and metrics with the SDK once a second.",
 }
 _BASES = {
     "plain": "`import instructor`, the OpenTelemetry SDK",
@@ -58,6 +64,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     """Of each part that was measured, in this order."""
     makers = {
         "cost": _cost,
+        "loop": _loop,
         "outages": _outages,
         "scale": _scale,
         "imports": _imports,
@@ -88,6 +95,10 @@ def _beyond_the_floor(rounds: Mapping[str, Any]) -> str:
     return f"Beyond this floor ours adds, {'; '.join(beyond)}."
 
 
+def _loop(part: Mapping[str, Any]) -> list[Table]:
+    return [_race("loop", "What it costs a program that never pauses", part["rounds"])]
+
+
 def _outages(part: Mapping[str, Any]) -> list[Table]:
     title = "What a call costs while the Collector is in trouble"
     return [_race("outages", title, part["rounds"])]
@@ -102,13 +113,12 @@ def _race(part: str, title: str, rounds: Mapping[str, Any]) -> Table:
             row = [case, name, _ratio(wall), _ratio(cpu)]
             if part == "cost":
                 row.append(_target(name, case, wall, cpu))
-            rows.append(
-                [*row, f"{median(pair['own'], WALL):,.0f}", f"{median(pair['own'], CPU):,.0f}"]
-            )
-    headings = ["case", "contender" if part == "cost" else "a Collector that"]
+            more = (added(pair, which).median for which in (WALL, CPU))
+            rows.append([*row, *(f"{one:+,.0f}" for one in more)])
+    headings = ["case", "a Collector that" if part == "outages" else "contender"]
     headings += ["wall / bare", "CPU / bare"]
     headings += ["targets: wall, CPU"] if part == "cost" else []
-    return Table(part, title, [*headings, "wall µs", "CPU µs"], rows, 2, _NOTES[part])
+    return Table(part, title, [*headings, "wall µs added", "CPU µs added"], rows, 2, _NOTES[part])
 
 
 def _place(name: str) -> int:
@@ -161,8 +171,13 @@ def _scale(part: Mapping[str, Any]) -> list[Table]:
 
 def _change(curve: Curve) -> list[str]:
     row = [curve.dimension, curve.case, *(_number(curve.wall[end].at) for end in (0, -1))]
-    for first, last in ((these[0], these[-1]) for these in (curve.wall, curve.cpu)):
-        row.append(f"{first.added.median:,.0f} → {last.added.median:,.0f}")
+    for these in (curve.wall, curve.cpu):
+        first, last = these[0], these[-1]
+        most = max(these, key=lambda one: one.added.median)
+        between = (
+            "" if most in (first, last) else f" ({_number(most.at)}: {most.added.median:,.0f})"
+        )
+        row.append(f"{first.added.median:,.0f} → {last.added.median:,.0f}{between}")
         row.append(f"{first.share.median:.0%} → {last.share.median:.0%}")
         row.append("" if isinstance(first.at, str) else growth(first, last))
     return row
@@ -202,7 +217,7 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
     base = (begin[BARE]["bytes"] - begin[BARE]["without_opentelemetry"]) / 1e6
     last = found[-1]
     settled = next(one for one in found if one.calls >= 2 * keys)
-    highest = max(one.over_bare for one in found if one.calls >= settled.calls)
+    highest = max(found, key=lambda one: one.over_bare)
     rows = [
         [
             f"{one.calls:,}",
@@ -218,11 +233,12 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
     note = (
         f"Of the first {keys:,} calls each has a prompt of its own and misses; all others hit. "
         f"At the end {last.over_bare:.1f} MB over bare "
-        f"({targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}), "
-        f"{last.over_bare - settled.over_bare:+.1f} MB since call {settled.calls:,}, since when it was "
-        f"{highest:.1f} MB at most. The memory is {kind}. "
-        f"Bare has imported the OpenTelemetry SDK and what encodes OTLP ({base:.1f} MB), and both have the "
-        "cache's entries."
+        f"({targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}), at most {highest.over_bare:.1f} MB, "
+        f"after {highest.calls:,} calls. From call {settled.calls:,} to the end ours went from "
+        f"{settled.ours:,.0f} to {last.ours:,.0f} MB, bare from {settled.bare:,.0f} to {last.bare:,.0f}. "
+        f"The memory is {kind}. "
+        f"Bare has imported the OpenTelemetry SDK and what encodes OTLP as well, {base:.1f} MB that are not "
+        "counted as ours, and both have the cache's entries."
     )
     title = f"Memory after up to {last.calls:,} calls"
     return [Table("memory", title, headings, rows, 0, note)]

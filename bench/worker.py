@@ -1,7 +1,7 @@
 """The process of a contender: measures a round of its calls and bare Instructor's whenever the parent asks.
 
 Started as `python -m bench.worker CONTENDER [LOAD]`. Says how long bare Instructor's calls took when it is
-ready; after that every line of JSON that comes in (`{"case": "hit", "pairs": 500, "calls": 1}`) is answered
+ready; after that every line of JSON that comes in (the arguments of `Pair.measure`) is answered
 by one (`{"bare": {"wall": …, "cpu": …}, "own": {…}}`, seconds per call). Anything unexpected ends it with a
 traceback.
 """
@@ -79,11 +79,17 @@ class Measurer:
         self._outcomes = self._exported.outcomes.copy()
         gc.collect()
 
-    def block(self, case: Case, calls: int) -> tuple[float, float]:
-        """Wall and CPU seconds of so many calls; the CPU is that of the threads that make them."""
+    def block(self, case: Case, calls: int, *, whole: bool = False) -> tuple[float, float]:
+        """Wall and CPU seconds of so many calls; the CPU is that of the threads that make them.
+
+        Of the `whole` of it both last until all that was noted has been encoded, whoever does that.
+        """
         prompts = self._prompts(case, calls)
-        wall = time.perf_counter()
+        wall, process = time.perf_counter(), time.process_time()
         self._answer, cpu = self._ask_all(prompts)
+        if whole:
+            self.flush()
+            cpu = time.process_time() - process
         return time.perf_counter() - wall, cpu
 
     def flush(self) -> None:
@@ -179,13 +185,15 @@ class Pair:
         self._threads = 1 if load is None else load.threads
         self.warm = self._both["bare"].warm
 
-    def measure(self, case: Case, pairs: int, calls: int) -> dict[str, dict[str, float]]:
+    def measure(
+        self, case: Case, pairs: int, calls: int, *, whole: bool
+    ) -> dict[str, dict[str, float]]:
         """Wall and CPU seconds per call, of a round of so many pairs of blocks of calls.
 
         Bare Instructor's are the median of its blocks. The contender's are that times the median of the
         ratios of each pair: both halves of it meet the same machine, and where it is slow by half from one
         moment to the next, this repeats where means don't. To its CPU is added what other threads than
-        the callers' consumed in the round, until everything was encoded.
+        the callers' consumed in the round, until everything was encoded; of `whole` blocks it is in them.
         """
         took: dict[str, list[tuple[float, float]]] = {"bare": [], "own": []}
         for one in self._both.values():
@@ -193,7 +201,7 @@ class Pair:
         before = _others()
         for _ in range(pairs):
             for name in random.sample(list(took), 2):
-                took[name].append(self._both[name].block(case, calls))
+                took[name].append(self._both[name].block(case, calls, whole=whole))
         others = _others() - before
         if self._threads > 1:
             others -= sum(cpu for blocks in took.values() for _, cpu in blocks)
@@ -204,7 +212,7 @@ class Pair:
         for one in self._both.values():
             one.check(case, pairs * calls)
         wall, cpu = (paired(took, which) for which in (0, 1))
-        cpu["own"] += others / pairs
+        cpu["own"] += 0.0 if whole else others / pairs
         return {name: {"wall": wall[name] / calls, "cpu": cpu[name] / calls} for name in took}
 
 

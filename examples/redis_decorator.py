@@ -1,4 +1,4 @@
-"""The same over Redis, which processes share: run it twice, and the second one's calls are all hits.
+"""A function behind a decorator over Redis, which processes share: run it twice, and the second one's calls are all hits.
 
 redis-server & python examples/redis_decorator.py
 """

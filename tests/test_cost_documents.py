@@ -47,7 +47,7 @@ def test_the_saved_result_names_no_place(saved: dict[str, Any]) -> None:
 
 def test_every_part_was_measured(saved: dict[str, Any]) -> None:
     parts = [table.part for table in tables.tables(saved)]
-    assert parts == ["cost", "scale", "scale points", "imports", "memory"]
+    assert parts == ["cost", "loop", "scale", "scale points", "imports", "memory"]
 
 
 def pair(ours: float, cpu: float | None = None) -> dict[str, Any]:
