@@ -63,11 +63,15 @@ TRUSTED = {
     "observe.backend.is_busy",
     "observe.attempt.HookTap.emit_parse_error",
     # What the host's chunks pass through; what is done with a chunk is guarded.
-    *(f"observe.stream._Watched.{name}" for name in ("_self_chunk", "_self_ended", "__repr__")),
+    *(
+        f"observe.stream._Watched.{name}"
+        for name in ("_chunk", "_ended", "__class__", "__getattr__")
+    ),
+    *(f"observe.stream._Watched.{name}" for name in ("__reduce_ex__", "__repr__")),
     *(f"observe.stream._Generator.{name}" for name in ("__iter__", "__next__", "send", "throw")),
-    *(f"observe.stream._Generator.{name}" for name in ("_self_take", "close")),
+    *(f"observe.stream._Generator.{name}" for name in ("_take", "close")),
     *(f"observe.stream._AsyncGenerator.{name}" for name in ("__aiter__", "__anext__", "asend")),
-    *(f"observe.stream._AsyncGenerator.{name}" for name in ("athrow", "_self_take", "aclose")),
+    *(f"observe.stream._AsyncGenerator.{name}" for name in ("athrow", "_take", "aclose")),
     "observe.store_methods.operate",
     # What the host asks of a span of ours that is current: it is the SDK's that answers.
     *(f"emit.lazy.LazySpan.{name}" for name in ("started", "get_span_context", "is_recording")),

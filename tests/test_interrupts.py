@@ -6,9 +6,11 @@ import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from instructor.cache import AutoCache
+from opentelemetry import trace
 from support.clients import request_for
 from support.interrupts import InterruptAt
 from support.recording import Recording
@@ -16,9 +18,10 @@ from support.ways import make_client
 
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.emit import scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.spending import current_spending
-from llm_cache_otel.observe.step import NOWHERE, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Surroundings, surroundings
 
 
 class SoftTimeLimit(Exception):
@@ -125,3 +128,33 @@ def test_an_interrupt_in_a_function_leaves_nothing_behind(recording: Recording) 
             interrupt.where
         )
     assert interrupted > 20
+
+
+def test_what_an_interrupt_leaves_current_as_it_is_entered_is_left(
+    provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It strikes when the context variable is set, and what would take that back is not kept yet."""
+
+    def struck(set_it: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def strikes(value: Any) -> Any:
+            set_it(value)
+            monkeypatch.undo()
+            signal.raise_signal(signal.SIGUSR1)
+
+        return strikes
+
+    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+    before = trace.get_current_span()
+    handler = signal.signal(signal.SIGUSR1, strike)
+    monkeypatch.setattr(scope, "attach", struck(scope.attach))
+    with pytest.raises(SoftTimeLimit):
+        client.create(**request_for("from_openai"))
+    signal.signal(signal.SIGUSR1, handler)
+    assert trace.get_current_span() is before
+    assert surroundings.get(NOWHERE) is NOWHERE
+
+    call = Surroundings()
+    surroundings.set(call)
+    call.leave()
+    assert surroundings.get() is NOWHERE
+    client.client.close()

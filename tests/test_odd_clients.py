@@ -19,6 +19,7 @@ import openai
 import pytest
 import wrapt
 from instructor.cache import AutoCache
+from openai.types.chat import ChatCompletion
 from support.clients import request_for
 from support.recording import Recording
 from support.ways import make_client
@@ -295,11 +296,42 @@ def test_text_that_can_not_be_sent_is_made_so(
     uninstrument(client)
 
 
+def test_what_the_provider_says_of_itself_is_sent_in_metrics_as_in_spans(
+    recording: Recording,
+) -> None:
+    answer = ChatCompletion.model_construct(
+        id="x" * 10_000, model="\ud800" + "y" * 10_000, choices=[], created=0
+    )
+    create = instructor.patch(create=lambda **_: answer)
+    client = instructor.Instructor(client=None, create=create)
+    instrument(client, **recording.providers)
+    client.create(
+        messages=[], response_model=None, model="m", seed=2**63, max_tokens=7, temperature=10**400
+    )
+    points = recording.raw_points()
+    assert "llm_cache.instrumentation.errors" not in [metric.name for metric, _ in points]
+    (attempt,) = [span for span in recording.spans() if span.name == "chat m"]
+    assert attempt.attributes["gen_ai.response.model"] == "?" + "y" * 1_023
+    assert len(attempt.attributes["gen_ai.response.id"]) == 1_024
+    assert "gen_ai.request.seed" not in attempt.attributes
+    assert "gen_ai.request.temperature" not in attempt.attributes
+    assert attempt.attributes["gen_ai.request.max_tokens"] == 7
+    models = {
+        point.attributes.get("gen_ai.response.model")
+        for metric, point in points
+        if metric.name == "gen_ai.client.operation.duration"
+    }
+    assert models == {"?" + "y" * 1_023}
+    uninstrument(client)
+
+
 def test_a_salt_that_can_not_be_used_is_refused_at_the_front_door(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(ValueError, match="digest_salt"):
         Settings(digest_salt="\ud800")
+    with pytest.raises(ValueError, match=r"instrument\(name=...\) must be text that UTF-8"):
+        instrument(instructor.Instructor(client=None, create=print), name="\ud800")
     monkeypatch.setenv("LLM_CACHE_OTEL_DIGEST_SALT", "\udcff")
     assert Settings().digest_salt.isascii()
 

@@ -70,6 +70,33 @@ async def left(manager: Any) -> None:
 
 
 @SYNC_AND_ASYNC
+def test_what_becomes_of_the_messages_during_a_stream_was_not_asked(
+    asynchronous: bool, provider: SimulatedProvider, recording: Recording
+) -> None:
+    """As a chat does that shortens its history."""
+    kept = {"type": "text", "text": "a long text " * 3_000, "cache_control": {"type": "ephemeral"}}
+
+    async def run() -> None:
+        client = instrument(
+            kind_of("anthropic").make(provider.url, asynchronous), **recording.providers
+        )
+        for hour in ("ten", "eleven"):
+            content = [{"type": "text", "text": f"It is {hour}, {asynchronous}."}, kept]
+            request = {**kind_of("anthropic").request(*QUESTION), "system": content, "stream": True}
+            stream = await awaited(client.messages.create(**request))
+            del content[0]
+            await everything(stream)
+        await close(client)
+
+    asyncio.run(run())
+    assert later.wait(10)
+    attempts = [span for span in recording.spans() if span.name.startswith("chat")]
+    reasons = [span.attributes.get("llm_cache.prompt.reason") for span in attempts]
+    assert reasons[-1] == "prefix_changed"
+    assert attempts[-1].attributes["llm_cache.divergence.part"] == "system"
+
+
+@SYNC_AND_ASYNC
 @pytest.mark.parametrize("name", MANAGED)
 @pytest.mark.parametrize("read", ["all", "some", "nothing"])
 def test_a_manager_sends_when_it_is_entered_and_ends_when_it_is_left(

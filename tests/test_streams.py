@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
+import collections.abc
 import contextlib
+import copy
 import gc
-from types import SimpleNamespace
+import pickle
+from types import AsyncGeneratorType, GeneratorType, SimpleNamespace
 from typing import Any
 
 import instructor
@@ -313,6 +317,43 @@ def test_what_is_sent_and_thrown_into_a_stream_arrives(
 
     asyncio.run(run())
     assert len(recording.spans("create")) == (2 if observed else 0)
+
+
+@pytest.mark.parametrize("kind", [GeneratorType, AsyncGeneratorType])
+def test_a_stream_can_be_asked_no_more_than_a_generator(kind: Any, recording: Recording) -> None:
+    bare: Any = conversation() if kind is GeneratorType else async_conversation()
+    inner: Any = conversation() if kind is GeneratorType else async_conversation()
+    client = instructor.Instructor(None, create=instructor.patch(create=lambda **_: inner))
+    instrument(client, **recording.providers)
+    stream = client.create(model="m", messages=MESSAGES, response_model=None)
+    assert stream is not inner
+    assert isinstance(stream, kind)
+    interfaces = [
+        interface
+        for module in (collections.abc, contextlib)
+        for interface in vars(module).values()
+        if isinstance(interface, abc.ABCMeta)
+    ]
+    assert [each for each in interfaces if isinstance(stream, each)] == [
+        each for each in interfaces if isinstance(bare, each)
+    ]
+    assert {name for name in dir(object()) + dir(1) + dir([]) if hasattr(stream, name)} == {
+        name for name in dir(object()) + dir(1) + dir([]) if hasattr(bare, name)
+    }
+    for asked in (
+        copy.copy,
+        copy.deepcopy,
+        pickle.dumps,
+        len,
+        iter if kind is not GeneratorType else int,
+    ):
+        errors = []
+        for one in (stream, bare):
+            with pytest.raises(TypeError) as error:
+                asked(one)
+            errors.append(type(error.value))
+        assert errors[0] is errors[1]
+    uninstrument(client)
 
 
 async def _broken_off(client: Any, way: str) -> None:

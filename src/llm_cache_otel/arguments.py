@@ -25,6 +25,10 @@ def check_name(function: str, name: object) -> None:
         raise TypeError(f"{function}(name=...) must be a string, not {kind_of(name)}")
     if name is not None and not name.strip():
         raise ValueError(f"{function}(name=...) must not be empty; leave it out for no label")
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{function}(name=...) must be text that UTF-8 can hold") from None
 
 
 def _check_provider(argument: str, wanted: str, method: str, provider: object) -> None:

@@ -44,7 +44,7 @@ class LazySpan(Span):
     ) -> None:
         self._start = start
         self._opening = opening
-        self._around = around
+        self.around = around
         self._guard = guard
         self._lock = _RLock()
 
@@ -63,12 +63,12 @@ class LazySpan(Span):
         with self._lock:
             span = self._span or self._meanwhile
             if span is None:
-                around = get_current_span(self._around).get_span_context()
+                around = get_current_span(self.around).get_span_context()
                 # For who asks while it is started, such as whoever tells that this fails.
                 self._meanwhile = meanwhile = NonRecordingSpan(around)
                 try:
                     with self._guard("spans"):
-                        span = self._start(self._opening(), self._around, self._guard, is_over)
+                        span = self._start(self._opening(), self.around, self._guard, is_over)
                     self._span = span = span or meanwhile
                 finally:  # after an interrupt, it is started by the next who asks
                     self._meanwhile = None

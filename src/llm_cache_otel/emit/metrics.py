@@ -17,6 +17,7 @@ from llm_cache_otel.emit.durations import Durations
 from llm_cache_otel.emit.gauges import Gauges
 from llm_cache_otel.emit.lazy import LazySpan
 from llm_cache_otel.emit.scope import SpanScope
+from llm_cache_otel.emit.sendable import sendable
 from llm_cache_otel.emit.tally import Labels, LabelValue, Tallies
 from llm_cache_otel.facts import (
     AttemptFacts,
@@ -229,8 +230,10 @@ class Metrics:
         return labels
 
     def _bound(self, name: str, value: LabelValue) -> LabelValue:
-        bound = self._bounded.get(name)
-        return value if bound is None or not isinstance(value, str) else bound(value)
+        if not isinstance(value, str):
+            return value
+        text, bound = sendable(value), self._bounded.get(name)
+        return text if bound is None else bound(text)
 
 
 def _context(scope: Scope | None) -> Context | None:

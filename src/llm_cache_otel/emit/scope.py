@@ -9,7 +9,8 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from llm_cache_otel.emit.current import attach, reset
+from llm_cache_otel.emit.current import attach, current_context, reset
+from llm_cache_otel.emit.lazy import LazySpan
 
 if TYPE_CHECKING:
     from llm_cache_otel.emit.signals import Signals
@@ -36,6 +37,9 @@ class SpanScope:
     def leave(self) -> None:
         token = self._token
         if token is None:
+            span = self.span
+            if current_context() is self.context and isinstance(span, LazySpan):
+                attach(span.around)  # an interrupt struck as it was entered
             return
         try:
             reset(token)

@@ -7,6 +7,7 @@ from opentelemetry.util.types import AttributeValue
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bill_attributes import MaybeAttributes, call_attributes
 from llm_cache_otel.emit.miss_attributes import miss_attributes
+from llm_cache_otel.emit.sendable import sendable_value
 from llm_cache_otel.facts import (
     BackendFacts,
     CallFacts,
@@ -27,25 +28,14 @@ def is_told_by_its_call(lookup: LookupFacts) -> bool:
 
 
 def present(attributes: MaybeAttributes) -> Attributes:
-    return {
-        name: value if value.__class__ in _AS_IT_IS else _writable(value)
-        for name, value in attributes.items()
-        if value is not None
-    }
-
-
-_AS_IT_IS = frozenset({int, float, bool})
-
-
-def _writable(value: AttributeValue) -> AttributeValue:
-    if isinstance(value, str):
-        return sendable(value)
-    return tuple(sendable(str(each)) for each in value) if isinstance(value, tuple) else value
-
-
-def sendable(text: str) -> str:
-    """`text` with what UTF-8 can't hold replaced: it would cost the batch that it is sent with."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """Those that there are, as they can be sent."""
+    found: Attributes = {}
+    for name, value in attributes.items():
+        if value is not None:
+            kept = value if value.__class__ is float else sendable_value(value)
+            if kept is not None:
+                found[name] = kept
+    return found
 
 
 def of_call(call: CallFacts, verdict: Verdict | None) -> MaybeAttributes:

@@ -32,13 +32,13 @@ from llm_cache_otel.emit.current import current_context
 from llm_cache_otel.emit.lazy import LazySpan
 from llm_cache_otel.emit.miss_attributes import prompt_attributes
 from llm_cache_otel.emit.scope import SpanScope
+from llm_cache_otel.emit.sendable import sendable
 from llm_cache_otel.emit.span_attributes import (
     at_creation,
     is_told_by_its_call,
     of_backend,
     of_call,
     present,
-    sendable,
 )
 from llm_cache_otel.emit.whole_span import WholeSpan, WholeSpans
 from llm_cache_otel.facts import (

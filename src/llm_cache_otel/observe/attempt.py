@@ -86,14 +86,20 @@ class Attempt:
     def returned(self, response: Any) -> Any | None:
         guard = self._call.reporter.guard
         if isinstance(response, GENERATORS):
-            self.is_streaming = True
+            self._streams()
             return watch_generator(response, guard, self._ended, self._chunk)
         if self._request.stream and watch_in_place(response, guard, self._ended, self._chunk):
-            self.is_streaming = True
+            self._streams()
             return None
         self.heard(response)
         self._ended(None, dropped=False)
         return None
+
+    def _streams(self) -> None:
+        """It is asked by now, and what the program does to its messages until the end was not."""
+        self.is_streaming = True
+        with self._call.reporter.guard("prompt"):
+            self._read_prompt()
 
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
@@ -121,16 +127,19 @@ class Attempt:
             self._error_type = None if error is None else error_type(error)
             if self._is_of_several or not self._reported_all:
                 self._response = replace(self._response, reported=None)
-            with self._call.reporter.guard("prompt"):
-                self._read_prompt()
+            if self._response.reported is None:
+                self._prompt = None
+            elif self._kwargs:
+                with self._call.reporter.guard("prompt"):
+                    self._read_prompt()
+            self._kwargs = {}
             self._call.attempt_ended(error, dropped=dropped)
 
     def _read_prompt(self) -> None:
-        """Once the answer is there, of which tokens are reported: nobody waits for it before."""
+        """Once the answer is there, or begins: nobody waits for it before."""
         request, self._kwargs = self._kwargs, {}
-        if self._response.reported is not None:
-            space = self._call.reporter.digest(prompt_space(self._request, self._client, request))
-            self._prompt = sent_prompt(space, request)
+        space = self._call.reporter.digest(prompt_space(self._request, self._client, request))
+        self._prompt = sent_prompt(space, request)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:
         """What is known when the call ends; a stream still open then was given up with it."""

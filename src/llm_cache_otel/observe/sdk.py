@@ -161,8 +161,9 @@ def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
             value = read(config, parameter)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
-        if math.isfinite(value):
-            found[name] = kind(value)
+        with suppress(OverflowError):  # of a whole number that no float can hold
+            if math.isfinite(value):
+                found[name] = kind(value)
     if found.get("choice.count") == 1:
         del found["choice.count"]
     return found

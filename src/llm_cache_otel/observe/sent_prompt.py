@@ -82,9 +82,9 @@ def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
         if request.get("cache_control") is not None:  # Anthropic marks the last by itself
             marked = retention_of(request["cache_control"])
             sections[-1] = replace(sections[-1], retention=marked)
+        return SentPrompt(space, tuple(sections), _retention(request))
     except UNREADABLE:
         return None
-    return SentPrompt(space, tuple(sections), _retention(request))
 
 
 def _tools(request: Mapping[str, Any]) -> Iterator[Section]:

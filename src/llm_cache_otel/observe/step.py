@@ -138,6 +138,8 @@ class Surroundings:
             self.listener = None
         token = self._token
         if token is None:
+            if surroundings.get(NOWHERE) is self:  # an interrupt struck as it was entered
+                surroundings.set(NOWHERE)
             return
         try:
             surroundings.reset(token)

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Self
 
-import wrapt
-
 from llm_cache_otel.guard import Guard
 
 OnChunk = Callable[[Any], None]
@@ -56,93 +54,111 @@ def host_closed(stream: Any) -> None:
     for holder in (stream, getattr(stream, "_raw_stream", None)):
         inner: Any = getattr(holder, "__dict__", {}).get("_iterator")
         if issubclass(type(inner), _Watched):
-            with inner._self_guard("stream close"):
-                inner._self_ended(GeneratorExit())
+            with inner._guard("stream close"):
+                inner._ended(GeneratorExit())
 
 
-class _Watched(wrapt.BaseObjectProxy[Any]):
+class _Watched:
+    """Nothing of it can be asked that a generator could not be: `wrapt`'s proxies have a length, and more."""
+
+    __slots__ = ("__weakref__", "_dropped", "_guard", "_on_chunk", "_on_end", "_stream")
+
     def __init__(self, stream: Any, guard: Guard, on_end: OnEnd, on_chunk: OnChunk | None) -> None:
-        super().__init__(stream)
-        self._self_guard = guard
-        self._self_on_end = on_end
-        self._self_on_chunk = on_chunk
-        self._self_dropped = weakref.finalize(self, _end, guard, on_end, None, dropped=True)
+        self._stream = stream
+        self._guard = guard
+        self._on_end = on_end
+        self._on_chunk = on_chunk
+        self._dropped = weakref.finalize(self, _end, guard, on_end, None, dropped=True)
+
+    @property  # type: ignore[misc]  # which everything has, and anybody may read
+    def __class__(self) -> Any:
+        return self._stream.__class__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._stream.__reduce_ex__(protocol)  # which says why not
 
     def __repr__(self) -> str:
-        return repr(self.__wrapped__)
+        return repr(self._stream)
 
-    def _self_chunk(self, chunk: Any) -> Any:
-        if self._self_on_chunk is not None:
-            with self._self_guard("stream chunk"):
-                self._self_on_chunk(chunk)
+    def _chunk(self, chunk: Any) -> Any:
+        if self._on_chunk is not None:
+            with self._guard("stream chunk"):
+                self._on_chunk(chunk)
         return chunk
 
-    def _self_ended(self, error: BaseException) -> None:
-        self._self_dropped.detach()
+    def _ended(self, error: BaseException) -> None:
+        self._dropped.detach()
         is_over = isinstance(error, (StopIteration, StopAsyncIteration))
         is_closed = isinstance(error, GeneratorExit)
         _end(
-            self._self_guard,
-            self._self_on_end,
+            self._guard,
+            self._on_end,
             None if is_over or is_closed else error,
             dropped=is_closed,
         )
 
 
 class _Generator(_Watched):
+    __slots__ = ()
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
-        return self._self_take(self.__wrapped__.__next__)
+        return self._take(self._stream.__next__)
 
     def send(self, value: Any) -> Any:
-        return self._self_take(self.__wrapped__.send, value)
+        return self._take(self._stream.send, value)
 
     def throw(self, *error: Any) -> Any:
-        return self._self_take(self.__wrapped__.throw, *error)
+        return self._take(self._stream.throw, *error)
 
-    def _self_take(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _take(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
             chunk = function(*args)
         except BaseException as error:
-            self._self_ended(error)
+            self._ended(error)
             raise
-        return self._self_chunk(chunk)
+        return self._chunk(chunk)
 
     def close(self) -> Any:
         try:
-            return self.__wrapped__.close()
+            return self._stream.close()
         finally:
-            self._self_ended(GeneratorExit())
+            self._ended(GeneratorExit())
 
 
 class _AsyncGenerator(_Watched):
+    __slots__ = ()
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        return await self._self_take(self.__wrapped__.__anext__())
+        return await self._take(self._stream.__anext__())
 
     async def asend(self, value: Any) -> Any:
-        return await self._self_take(self.__wrapped__.asend(value))
+        return await self._take(self._stream.asend(value))
 
     async def athrow(self, *error: Any) -> Any:
-        return await self._self_take(self.__wrapped__.athrow(*error))
+        return await self._take(self._stream.athrow(*error))
 
-    async def _self_take(self, coming: Any) -> Any:
+    async def _take(self, coming: Any) -> Any:
         try:
             chunk = await coming
         except BaseException as error:
-            self._self_ended(error)
+            self._ended(error)
             raise
-        return self._self_chunk(chunk)
+        return self._chunk(chunk)
 
     async def aclose(self) -> None:
         try:
-            await self.__wrapped__.aclose()
+            await self._stream.aclose()
         finally:
-            self._self_ended(GeneratorExit())
+            self._ended(GeneratorExit())
 
 
 def _end(
