@@ -9,6 +9,7 @@ import contextlib
 import copy
 import gc
 import pickle
+import weakref
 from types import AsyncGeneratorType, GeneratorType, SimpleNamespace
 from typing import Any
 
@@ -317,6 +318,20 @@ def test_what_is_sent_and_thrown_into_a_stream_arrives(
 
     asyncio.run(run())
     assert len(recording.spans("create")) == (2 if observed else 0)
+
+
+def test_a_stream_that_is_broken_off_keeps_nothing_longer(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    cache = AutoCache()
+    client = instrument(make_client(provider, cache=cache), **recording.providers)
+    stream = client.create(**{**REQUEST, "response_model": None}, stream=True)
+    next(iter(stream))
+    client.client.close()
+    held = [weakref.ref(each) for each in (cache, client.client)]
+    del stream, client, cache
+    gc.collect()
+    assert [each() for each in held] == [None, None]
 
 
 @pytest.mark.parametrize("kind", [GeneratorType, AsyncGeneratorType])

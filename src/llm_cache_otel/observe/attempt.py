@@ -138,7 +138,8 @@ class Attempt:
     def _read_prompt(self) -> None:
         """Once the answer is there, or begins: nobody waits for it before."""
         request, self._kwargs = self._kwargs, {}
-        space = self._call.reporter.digest(prompt_space(self._request, self._client, request))
+        client, self._client = self._client, None  # which a stream that is held on to need not hold
+        space = self._call.reporter.digest(prompt_space(self._request, client, request))
         self._prompt = sent_prompt(space, request)
 
     def facts(self, call_end_ns: int) -> AttemptFacts:

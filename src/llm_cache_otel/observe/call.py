@@ -142,6 +142,7 @@ class Call(Surroundings, AskedCache):
             self.answer = response_model.given_answer(result)
         if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_streaming:
             self._awaits_stream = True  # the caller holds the provider's own stream
+            self._kwargs = self._key_arguments = {}
         else:
             self._finish(None, dropped=False)
         return None
