@@ -1,4 +1,4 @@
-"""A function behind a decorator over Redis, which processes share: run it twice, and the second one's calls are all hits.
+"""A function behind a decorator over Redis: run it twice, and the second process finds all in the cache.
 
 redis-server & python examples/redis_decorator.py
 """
