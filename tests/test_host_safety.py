@@ -160,7 +160,7 @@ ELSEWHERE = (
         "emit.bill_",
         "facts.",
     ),
-    *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
+    *("reporter.Reporter._dropped_count", "observe.inference_response.reports_all"),
     # test_function_safety.py
     *("observe.function", "observe.store", "observe.spending.", "observe.model_source."),
     *("interpret.function_hits.", "interpret.advice.stale_model", "emit.gauges.Inventory.prepare"),

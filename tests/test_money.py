@@ -29,8 +29,8 @@ from llm_cache_otel.interpret.inference import Inference, inference_of
 from llm_cache_otel.interpret.prices import Prices
 from llm_cache_otel.interpret.rates import PriceTable
 from llm_cache_otel.interpret.usage import usage_of
+from llm_cache_otel.observe.inference_response import inference_response
 from llm_cache_otel.observe.reported import reported_usage
-from llm_cache_otel.observe.sdk import inference_response
 
 TABLE = Prices({}, {}, PriceTable.BUNDLED)
 

@@ -54,7 +54,7 @@ SABOTAGED = [
             *("interpret.usage.", "interpret.price", "interpret.rates.", "interpret.bills."),
             *("interpret.stored_calls.", "interpret.inference.", "observe.reported."),
             *("emit.bill_", "facts."),
-            *("reporter.Reporter._dropped_count", "observe.sdk.reports_all"),
+            *("reporter.Reporter._dropped_count", "observe.inference_response.reports_all"),
         )
     )
     and name != ("" if "bedrock" in SELLERS else "interpret.usage._converse")

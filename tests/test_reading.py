@@ -17,6 +17,7 @@ from llm_cache_otel.facts import InferenceRequest, InferenceResponse
 from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.inference_response import inference_response, reports_all
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.reported import NAMES, reported_usage
 from llm_cache_otel.observe.response_model import display_name, schema_digest
@@ -143,7 +144,7 @@ def test_provider_names(name: str | None, client: Any, expected: str | None) -> 
 
 @pytest.mark.parametrize("odd", [None, 3, "text", object(), SimpleNamespace(choices=3), [1, 2]])
 def test_an_odd_response_says_nothing(odd: Any) -> None:
-    assert sdk.inference_response(odd) == InferenceResponse()
+    assert inference_response(odd) == InferenceResponse()
 
 
 USAGE = {"input_tokens": 3}
@@ -230,10 +231,10 @@ def test_what_a_class_must_not_answer_itself_is_all_that_is_read_of_it() -> None
         flat = Asked(names, several=several)
         flat._has -= {"message", "response", "ResponseMetadata", "diagnostics"}
         for answer in (Asked(names, several=several), flat):
-            sdk.inference_response(answer)
+            inference_response(answer)
             answers.is_of_several(answer)
             answers.unwrapped(answer)
-            sdk.reports_all(answer)
+            reports_all(answer)
     assert names == set(NAMES)
 
 
@@ -284,4 +285,4 @@ def test_errors_are_named_by_class() -> None:
     ],
 )
 def test_why_an_answer_stopped(answer: dict[str, Any], reasons: tuple[str, ...]) -> None:
-    assert sdk.inference_response(answer).finish_reasons == reasons
+    assert inference_response(answer).finish_reasons == reasons

@@ -21,6 +21,7 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
+from llm_cache_otel.observe.inference_response import inference_response, merged, reports_all
 from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.reported import fields_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
@@ -107,7 +108,7 @@ class Attempt:
             answer = fields_of(response)
             if not isinstance(answer, dict):
                 answer = fields_of(answers.body_of(response))
-            self._response = sdk.inference_response(answer)
+            self._response = inference_response(answer)
             self._reported_all = True
             self._is_of_several = answers.is_of_several(answer)
 
@@ -116,8 +117,8 @@ class Attempt:
 
     def _chunk(self, event: Any) -> None:
         chunk = answers.unwrapped(event)
-        self._response = sdk.merged(self._response, sdk.inference_response(chunk))
-        self._reported_all = self._reported_all or sdk.reports_all(chunk)
+        self._response = merged(self._response, inference_response(chunk))
+        self._reported_all = self._reported_all or reports_all(chunk)
         self._is_of_several = self._is_of_several or answers.is_of_several(chunk)
 
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd

@@ -18,10 +18,10 @@ from llm_cache_otel.facts import (
     SpanRole,
     StoreFacts,
 )
-from llm_cache_otel.observe import sdk
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.backend import AskedInMemory, BackendStep, MemoryTap, Tap
 from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.inference_response import inference_response, response_id
 from llm_cache_otel.observe.step import NOWHERE, Given, Surroundings, surroundings
 from llm_cache_otel.observe.store_methods import store_methods
 from llm_cache_otel.observe.stores import Asked
@@ -186,10 +186,10 @@ class Lookup(_CacheStep):
                 raw = getattr(found, "_raw_response", None)
                 name = getattr(raw, "id", None)  # as most have it
                 if type(name) is not str or not name:
-                    name = sdk.response_id(raw)
+                    name = response_id(raw)
                 # Unless what it took is known: a hit should cost little.
                 if call.key is None or not call.reporter.knows(call.key, name):
-                    self._stored = sdk.inference_response(raw)
+                    self._stored = inference_response(raw)
             except Exception as failure:
                 if not call.reporter.guard.swallows("stored response", failure):
                     raise
