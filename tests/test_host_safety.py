@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from typing import Any, Union
 
 import instructor
@@ -207,6 +208,7 @@ SABOTAGED = [
 Observe = Callable[..., None]
 NAMESPACE = namespace("program")
 ONE_ATTEMPT = {"max_retries": max_retries(attempts=1)}
+FROZEN = {**REQUEST, "messages": [*map(MappingProxyType, MESSAGES)], "response_model": None}
 OTHER = {**REQUEST, "messages": [{"role": "user", "content": "Grace is 85"}]}
 
 
@@ -254,7 +256,7 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     seen.append(next(closed))
     closed.close()
     seen.append(list(client.create_partial(**REQUEST))[-1].model_dump())
-    seen.append(client.create(**{**REQUEST, "response_model": int}))
+    seen += [client.create(**{**REQUEST, "response_model": int}), client.create(**FROZEN).model]
     seen.append(client.create(**{**REQUEST, "response_model": Union[User, City]}).model_dump())
     seen.append(client.create(**REQUEST, context={"x": {1, 2}}).model_dump())
     stream = client.create(**{**REQUEST, "response_model": None}, stream=True)

@@ -33,6 +33,7 @@ from llm_cache_otel.facts.miss import (
     KeyedRequest,
     KeyPart,
     Miss,
+    NotedRequest,
     Section,
 )
 from llm_cache_otel.facts.origin import Charge, FunctionHits, Origin, OriginHits, StaleModel
@@ -76,6 +77,7 @@ __all__ = [
     "Miss",
     "MissReason",
     "Neighbour",
+    "NotedRequest",
     "Opening",
     "Operation",
     "Origin",

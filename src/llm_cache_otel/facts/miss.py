@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.reasons import MissReason
 
 
-class KeyPart(Enum):
+class KeyPart(StrEnum):
     """What Instructor makes a key of, but for the messages."""
 
     MODEL = "model"
@@ -52,12 +52,22 @@ class KeyedRequest:
     parts: Mapping[KeyPart, str | None] = field(repr=False)
     parameters: Mapping[str, str] = field(repr=False)
 
-    @property
-    def length(self) -> int:
-        """In characters: what a message has beside its text may be an image."""
+    def noted(self) -> NotedRequest:
         texts = sum([len(section.text) + len(section.rest) for section in self.messages])
         parts = sum([len(part) for part in self.parts.values() if part is not None])
-        return texts + parts + sum(map(len, self.parameters.values()))
+        # What a message has beside its text may be an image.
+        return NotedRequest(lambda: self, texts + parts + sum(map(len, self.parameters.values())))
+
+
+@fact
+class NotedRequest:
+    """What a `KeyedRequest` is made of by `read`, once it is needed; `None` if it can't be.
+
+    `length` is how many characters are held until then.
+    """
+
+    read: Callable[[], KeyedRequest | None] = field(repr=False)
+    length: int = 0
 
 
 @fact

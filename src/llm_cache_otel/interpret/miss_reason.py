@@ -11,7 +11,7 @@ from math import inf, isfinite
 from typing import Any
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Diagnosis, Interval, KeyedRequest, Miss, MissReason
+from llm_cache_otel.facts import Diagnosis, Interval, Miss, MissReason, NotedRequest
 from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
 from llm_cache_otel.interpret.fingerprint import digest
 from llm_cache_otel.interpret.known_key import KnownKey
@@ -89,7 +89,7 @@ class CacheHistory:
         self,
         key: str,
         got: Interval,
-        request: Callable[[], KeyedRequest | None],
+        request: Callable[[], NotedRequest | None],
         *,
         capacity: int | None,
     ) -> Diagnosis:
@@ -137,7 +137,8 @@ class CacheHistory:
 
     def relieve(self) -> None:
         """Take a few in, where calls come faster than they are told of. Raises as `make` does."""
-        much = max(self._waiting / _MOST_NOTED, self._noted_text / _MOST_TEXT)
+        waiting = len(self._noted) + len(self._hits)
+        much = max(waiting / _MOST_NOTED, self._noted_text / _MOST_TEXT)
         if much < 1 or not self._lock.acquire(timeout=_PATIENCE if much > 2 else 0):
             return
         try:
@@ -197,7 +198,7 @@ class CacheHistory:
         diagnosis: Diagnosis,
         name: int,
         got: Interval,
-        asked: KeyedRequest | None,
+        asked: NotedRequest | None,
         capacity: int | None,
     ) -> None:
         try:
@@ -206,13 +207,14 @@ class CacheHistory:
             diagnosis.is_made = True
 
     def _why(
-        self, name: int, got: Interval, asked: KeyedRequest | None, capacity: int | None
+        self, name: int, got: Interval, asked: NotedRequest | None, capacity: int | None
     ) -> Miss | None:
         miss = None
         self._take_hits(got.start_ns)
         known = self._keys.get(name)
         is_described = known is not None and known.is_described
-        described = None if asked is None or is_described else Request(asked)
+        read = None if asked is None or is_described else asked.read()
+        described = None if read is None else Request(read)
         if known is not None:
             miss = self._why_gone(name, known, got, capacity)
         elif described is not None:

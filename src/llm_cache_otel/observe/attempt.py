@@ -21,10 +21,14 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
-from llm_cache_otel.observe.inference_response import inference_response, merged, reports_all
+from llm_cache_otel.observe.inference_response import (
+    inference_response,
+    merged,
+    noted_response,
+    reports_all,
+)
 from llm_cache_otel.observe.neighbours import neighbours_of
-from llm_cache_otel.observe.reported import fields_of
-from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
+from llm_cache_otel.observe.sent_prompt import noted_prompt
 from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings, observe
 from llm_cache_otel.observe.stream import GENERATORS, watch_generator, watch_in_place
 
@@ -35,6 +39,16 @@ if TYPE_CHECKING:
 class Attempt:
     """Observes one run of the function that reaches the SDK. `asks` is whom it asks, as in `Surroundings`."""
 
+    is_streaming = False
+    _reported_all = False
+    _is_of_several = False
+    _streamed = InferenceResponse()
+    _response: Callable[[], InferenceResponse] | None = None
+    _prompt: Callable[[], SentPrompt | None] | None = None
+    _end_ns: int | None = None
+    _error_type: str | None = None
+    _parse_error_type: str | None = None
+
     def __init__(
         self,
         call: Call,
@@ -43,49 +57,39 @@ class Attempt:
         *,
         asks: int | None = ANY_CLIENT,
     ) -> None:
-        self._call = call
-        self._start_ns = call.now()
-        client = call.sdk()
-        self._request = InferenceRequest("chat", call.provider, call.model)
+        self._call: Call | None = call
+        self._guard = guard = call.reporter.guard
+        self._start_ns = start_ns = call.now()
+        self._kwargs = request
+        self._client = client = call.sdk()
         neighbours: tuple[Neighbour, ...] = ()
         # What the SDK's client makes of being asked must not cost the attempt.
-        with call.reporter.guard("client"):
-            client = sdk.bound_client(function) if client is None else client
-        with call.reporter.guard("request"):
-            self._request = sdk.inference_request(call.provider, client, request)
-        with call.reporter.guard("neighbours"):
+        if client is None:
+            with guard("client"):
+                self._client = client = sdk.bound_client(function)
+        try:
+            asked = sdk.inference_request(call.provider, client, request)
+        except Exception as error:
+            if not guard.swallows("request", error):
+                raise
+            asked = InferenceRequest("chat", call.provider, call.model)
+        self._request = asked
+        try:
             neighbours = neighbours_of(client, function)
-        self._client = client
-        self._kwargs = request
-        self._prompt: SentPrompt | None = None
-        self.is_streaming = False
-        self._reported_all = False
-        self._is_of_several = False
-        self._response = InferenceResponse()
-        self._end_ns: int | None = None
-        self._error_type: str | None = None
-        self._parse_error_type: str | None = None
-        opening = Opening(
-            SpanRole.ATTEMPT,
-            self._start_ns,
-            request=self._request,
-            neighbours=neighbours,
-        )
+        except Exception as error:
+            if not guard.swallows("neighbours", error):
+                raise
+        opening = Opening(SpanRole.ATTEMPT, start_ns, request=asked, neighbours=neighbours)
         self._scope = call.reporter.open_attempt(opening, call.scope)
-        self._surroundings = Surroundings(scope=self._scope, asks=asks)
+        within = Surroundings(scope=self._scope, asks=asks)
+        self.enter, self.leave = within.enter, within.leave
         call.attempts = (*call.attempts, self)
-
-    def enter(self) -> None:
-        self._surroundings.enter()
-
-    def leave(self) -> None:
-        self._surroundings.leave()
 
     def failed(self, error: BaseException) -> None:
         self._ended(error, dropped=is_closing(error))
 
     def returned(self, response: Any) -> Any | None:
-        guard = self._call.reporter.guard
+        guard = self._guard
         if isinstance(response, GENERATORS):
             self._streams()
             return watch_generator(response, guard, self._ended, self._chunk)
@@ -99,60 +103,72 @@ class Attempt:
     def _streams(self) -> None:
         """It is asked by now, and what the program does to its messages until the end was not."""
         self.is_streaming = True
-        with self._call.reporter.guard("prompt"):
-            self._read_prompt()
+        self._note_prompt()
 
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
-        with self._call.reporter.guard("response"):
-            answer = fields_of(response)
-            if not isinstance(answer, dict):
-                answer = fields_of(answers.body_of(response))
-            self._response = inference_response(answer)
-            self._reported_all = True
-            self._is_of_several = answers.is_of_several(answer)
+        try:
+            self._response = noted_response(response)
+        except Exception as error:
+            if not self._guard.swallows("response", error):
+                raise
 
     def could_not_be_parsed(self, error: BaseException) -> None:
         self._parse_error_type = error_type(error)
 
     def _chunk(self, event: Any) -> None:
         chunk = answers.unwrapped(event)
-        self._response = merged(self._response, inference_response(chunk))
+        self._streamed = merged(self._streamed, inference_response(chunk))
         self._reported_all = self._reported_all or reports_all(chunk)
         self._is_of_several = self._is_of_several or answers.is_of_several(chunk)
 
     def _ended(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
         self.is_streaming = False
-        if self._end_ns is None:
-            self._end_ns = self._call.now()
-            self._error_type = None if error is None else error_type(error)
-            if self._is_of_several or not self._reported_all:
-                self._response = replace(self._response, reported=None)
-            if self._response.reported is None:
-                self._prompt = None
-            elif self._kwargs:
-                with self._call.reporter.guard("prompt"):
-                    self._read_prompt()
-            self._kwargs = {}
-            self._call.attempt_ended(error, dropped=dropped)
+        call = self._call
+        if call is None or self._end_ns is not None:
+            return
+        self._end_ns = call.now()
+        self._error_type = None if error is None else error_type(error)
+        if self._response is not None:
+            self._note_prompt()
+        self._kwargs, self._client = {}, None
+        call.attempt_ended(error, dropped=dropped)
 
-    def _read_prompt(self) -> None:
+    def _note_prompt(self) -> None:
         """Once the answer is there, or begins: nobody waits for it before."""
-        request, self._kwargs = self._kwargs, {}
-        client, self._client = self._client, None  # which a stream that is held on to need not hold
-        space = self._call.reporter.digest(prompt_space(self._request, client, request))
-        self._prompt = sent_prompt(space, request)
+        call, request, client = self._call, self._kwargs, self._client
+        self._kwargs, self._client = {}, None  # which a stream that is held on to need not hold
+        if call is None or not request:
+            return
+        try:
+            self._prompt = noted_prompt(self._request, client, request, call.reporter.digest)
+        except Exception as error:
+            if not self._guard.swallows("prompt", error):
+                raise
 
-    def facts(self, call_end_ns: int) -> AttemptFacts:
-        """What is known when the call ends; a stream still open then was given up with it."""
-        end_ns = call_end_ns if self._end_ns is None else min(self._end_ns, call_end_ns)
+    def over(self, call_end_ns: int) -> None:
+        """The call has ended: a stream still open then was given up with it."""
+        self._end_ns = call_end_ns if self._end_ns is None else min(self._end_ns, call_end_ns)
+        self._call = None  # no cycle: a finished call is freed at once
+
+    def facts(self) -> AttemptFacts:
+        """Once the call is over. Nobody waits for these to be made."""
+        response, prompt = self._streamed, None
+        if self._response is not None:
+            with self._guard("response"):
+                response = self._response()
+        elif self._is_of_several or not self._reported_all:
+            response = replace(response, reported=None)
+        with self._guard("prompt"):
+            if self._prompt is not None and response.reported is not None:
+                prompt = self._prompt()
         return AttemptFacts(
-            interval=Interval(self._start_ns, end_ns),
+            interval=Interval(self._start_ns, self._end_ns or self._start_ns),
             request=self._request,
-            response=self._response,
+            response=response,
             error_type=self._error_type,
             parse_error_type=self._parse_error_type,
-            prompt=self._prompt,
+            prompt=prompt,
             scope=self._scope,
         )
 

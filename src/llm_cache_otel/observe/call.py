@@ -189,15 +189,19 @@ class Call(Surroundings, AskedCache):
         if self._missed is not None:
             self.has_missed(self._missed)
         if self.attempts:
-            end_ns = self.clock.at(self._end)
-            self._attempts = tuple(attempt.facts(end_ns) for attempt in self.attempts)
-            self.attempts = ()  # no cycle: a finished call is freed at once
+            end_ns = self._offset + self._end
+            for attempt in self.attempts:
+                attempt.over(end_ns)
         if self._spending is not None:
             with self.reporter.guard("spending"):
+                self._attempts = self._attempt_facts()
                 self._spending.add(self._attempts, self.reporter.prices)
         if error is not None:
             self._error_type = error_type(error)
         self.reporter.ended(self, dropped=dropped)
+
+    def _attempt_facts(self) -> tuple[AttemptFacts, ...]:
+        return self._attempts or tuple([attempt.facts() for attempt in self.attempts])
 
     def facts(self) -> CallFacts:
         """Once it is over."""
@@ -223,7 +227,7 @@ class Call(Surroundings, AskedCache):
             else KeyFacts(self.clock.between(*keyed), self.key, self._key_part),
             lookup=found,
             diagnosis=self.diagnosis,
-            attempts=self._attempts,
+            attempts=self._attempt_facts(),
             store=None if store is None else store.facts(self),
             error_type=self._error_type,
             unseen=instructor_api.unseen,

@@ -34,6 +34,9 @@ _Asked = tuple[int, int, Operation, bool | None, int | None, float | None, str |
 """Start and end, the operation, whether it hit, the size, the TTL, an error's type: as in `BackendFacts`."""
 
 
+_FOR_EVER = {"ttl": None}
+
+
 class _CacheStep:
     """What lookup and store share: a span of their own around a tapped adapter.
 
@@ -101,8 +104,11 @@ class _CacheStep:
         method, args, kwargs, value, error, start, end = noted
         hit = ttl = None
         if method.operation is Operation.SET:
-            asked = method.asked(args, kwargs)
-            value, ttl = asked.value, asked.ttl
+            if len(args) == 2 and kwargs == _FOR_EVER:  # as Instructor mostly asks
+                value = args[1]
+            else:
+                asked = method.asked(args, kwargs)
+                value, ttl = asked.value, asked.ttl
         elif error is None:
             hit = value is not None
         size = len(value) if type(value) is str and value.isascii() else entry_size(value)
@@ -194,8 +200,11 @@ class Lookup(_CacheStep):
                 if not call.reporter.guard.swallows("stored response", failure):
                     raise
         if found is None or not call.asks_nobody:
-            with call.reporter.guard("history"):
+            try:
                 self._note(call, args[2] if len(args) > 2 else None)
+            except Exception as failure:
+                if not call.reporter.guard.swallows("history", failure):
+                    raise
 
     def _note(self, call: Call, model: Any) -> None:
         if not self._is_hit:
@@ -237,8 +246,11 @@ class Store(_CacheStep):
     def returned(self, nothing: Any) -> None:
         call = self._call
         if call is not None:
-            with call.reporter.guard("history"):
+            try:
                 self._note(call)
+            except Exception as failure:
+                if not call.reporter.guard.swallows("history", failure):
+                    raise
         self._finish()
 
     def _finish(self) -> None:

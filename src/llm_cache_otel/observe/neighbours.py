@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial, reduce
+from types import FunctionType, MethodType
 from typing import Any
 
 from llm_cache_otel.facts import Neighbour
+from llm_cache_otel.observe.remembered import Remembered
 from llm_cache_otel.observe.sdk import declared
 
 _DEEPEST = 16
@@ -65,20 +67,41 @@ def neighbours_of(client: Any, function: Callable[..., Any]) -> tuple[Neighbour,
     found = []
     # The functions that a call goes through, as far as anybody is known to wrap them.
     for entry in (function, declared(client, "request"), *_looked_up(client, function)):
-        layer = entry
-        for _ in range(_DEEPEST):  # its wrappers, outermost first, and last itself
-            if layer is None:
-                break
-            wrapper = getattr(layer, "_self_wrapper", layer)  # wrapt
-            # Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
-            space = getattr(wrapper, "__globals__", None)
-            code = space.get("__name__") if isinstance(space, dict) else type(wrapper).__module__
-            if str(code).startswith(_NEIGHBOURS) and _kept(wrapper, _SWITCHES) is not False:
-                tracer, duration = _kept(wrapper, _TRACERS), _kept(wrapper, _DURATIONS)
-                found.append(Neighbour(tracer=tracer, duration=duration))
-            layer = getattr(layer, "__wrapped__", None)
+        # A wrapper of a method says that it has the method's own function.
+        plain = entry.__func__ if type(entry) is MethodType else entry
+        if plain is not None and not _is_nobodys(plain):
+            for wrapper in _layers(entry):
+                if _is_neighbour(wrapper) and _kept(wrapper, _SWITCHES) is not False:
+                    tracer, duration = _kept(wrapper, _TRACERS), _kept(wrapper, _DURATIONS)
+                    found.append(Neighbour(tracer=tracer, duration=duration))
     own = _own_spans(client)
     return tuple(found) if own is None else (*found, own)
+
+
+def _layers(function: Any) -> Iterator[Any]:
+    """Its wrappers, outermost first, and last itself."""
+    layer = function
+    for _ in range(_DEEPEST):
+        if layer is None:
+            break
+        yield getattr(layer, "_self_wrapper", layer)  # wrapt
+        layer = getattr(layer, "__wrapped__", None)
+
+
+def _is_neighbour(wrapper: Any) -> bool:
+    # Not `__module__`: `functools.wraps` copies that from the function that is wrapped.
+    space = getattr(wrapper, "__globals__", None)
+    code = space.get("__name__") if isinstance(space, dict) else type(wrapper).__module__
+    return str(code).startswith(_NEIGHBOURS)
+
+
+# Functions of Python's own stay what they are. Whoever puts another around them, puts it in their place.
+_is_nobodys = Remembered(
+    lambda function: all(
+        type(layer) is FunctionType and not _is_neighbour(layer) for layer in _layers(function)
+    ),
+    lasts=bool,
+)
 
 
 def _looked_up(client: Any, function: Any) -> list[Any]:

@@ -79,7 +79,8 @@ class _Retry:
     def __init__(
         self, call: Call, args: Args, kwargs: Kwargs, observed: Callable[..., Any]
     ) -> None:
-        call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
+        if call.keyed is None or call.provider is None or call.mode is None:
+            call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
         hooks = kwargs.get("hooks")
         if hooks is None:
             hooks = instructor_api.no_hooks()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 from llm_cache_otel.facts import InferenceRequest, Section, SentPrompt
+from llm_cache_otel.observe.remembered import Remembered
 from llm_cache_otel.observe.sdk import declared
 from llm_cache_otel.observe.sections import (
+    MESSAGES,
+    SYSTEM,
     UNREADABLE,
     json_of,
     retention_of,
@@ -18,12 +22,14 @@ from llm_cache_otel.observe.sections import (
     sections_of,
     without_marker,
 )
+from llm_cache_otel.observe.snapshot import constant, snapshot
 
 _TOOLS = ("tools", "functions")
 _IN_MEMORY = 600.0
 """Seconds: "5 to 10 minutes of inactivity"."""
 
 _ACCOUNT = ("api_key", "auth_token", "organization", "project")
+_OF_GOOGLE, _OF_BOTOCORE = "_api_client", "meta"
 _ASKED_ACCOUNT = frozenset({"prompt_cache_key", "api_key", "api_base", "cached_content"})
 _ACCOUNT_HEADERS = frozenset(
     {"authorization", "x-api-key", "api-key", "openai-organization", "openai-project"}
@@ -32,44 +38,80 @@ _ACCOUNT_HEADERS = frozenset(
 _SCHEMA = ("response_format", "text", "response_schema", "response_json_schema", "output_config")
 _SCHEMA_NAMES = frozenset(_SCHEMA)
 
+_READ = frozenset(
+    {
+        *(*_TOOLS, "toolConfig", *_SCHEMA, *SYSTEM, *MESSAGES, "config"),
+        *("cache_control", "prompt_cache_retention", "prompt_cache_options"),
+    }
+)
+"""All that is read of a request."""
 
-def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
-    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
+
+def noted_prompt(
+    request: InferenceRequest, client: Any, asked: Mapping[str, Any], digest: Callable[[str], str]
+) -> Callable[[], SentPrompt | None]:
+    """What was sent, to be asked for later, of the request as it is now.
+
+    `asked` are the keyword arguments of the SDK's function.
+    """
     more = asked.get("extra_body")
-    if isinstance(more, Mapping):
+    if more is not None and isinstance(more, Mapping):
         asked = {**more, **asked}
+    accounts = _accounts(client, asked)
+    read = {name: asked[name] for name in _READ.intersection(asked)}
+    try:
+        return partial(_told, digest, request, accounts, snapshot(read))
+    except UNREADABLE:
+        return constant(_told(digest, request, accounts, read))
+
+
+def _told(
+    digest: Callable[[str], str],
+    request: InferenceRequest,
+    accounts: list[Any],
+    asked: Mapping[str, Any],
+) -> SentPrompt | None:
+    """Of its accounts, which may be keys, no more than a digest."""
     space = f"{request.provider}\n{request.server_address}\n{request.server_port}\n{request.model}"
-    for value in _accounts(client, asked):
+    for value in accounts:
         if isinstance(value, (str, int)):
             space += f"\n{value}"
-    return space
+    return sent_prompt(digest(space), asked)
 
 
 def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
     held = getattr(client, "__dict__", {})
-    accounts = [held[name] if name in held else declared(client, name) for name in _ACCOUNT]
-    accounts.append(declared(declared(client, "_api_client"), "api_key"))
+    of_class = _told_by(client.__class__)
+    accounts = list(map(partial(declared, client) if of_class else held.get, _ACCOUNT))
+    if _OF_GOOGLE in held or _OF_GOOGLE in of_class:
+        accounts.append(declared(declared(client, _OF_GOOGLE), "api_key"))
     if not _ASKED_ACCOUNT.isdisjoint(asked):
         accounts += [asked.get(name) for name in sorted(_ASKED_ACCOUNT)]
     headers = asked.get("extra_headers")
-    if isinstance(headers, Mapping):
+    if headers is not None and isinstance(headers, Mapping):
         for name, value in headers.items():
             if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS:
                 accounts.append(value)
-    if declared(client, "meta") is not None:  # botocore's, of one account
-        accounts.append(id(client))
+    if (_OF_BOTOCORE in held or _OF_BOTOCORE in of_class) and client.meta is not None:
+        accounts.append(id(client))  # which is of one account
     return accounts
 
 
+# What clients have that have it not of their own.
+_told_by = Remembered(
+    lambda kind: [name for name in (*_ACCOUNT, _OF_GOOGLE, _OF_BOTOCORE) if hasattr(kind, name)]
+)
+
+
 def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
-    """From the keyword arguments of the SDK's function; `None` for what can't be read.
+    """From what is read of a request; `None` for what can't be.
+
+    Prompts of one `space` are served from one prompt cache.
 
     Tools come first, then a schema, the system prompt, the messages:
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
     https://developers.openai.com/api/docs/guides/prompt-caching
     """
-    if isinstance(request.get("extra_body"), Mapping):
-        request = {**request["extra_body"], **request}
     config = request.get("config")  # where google-genai has what others have beside the messages
     if isinstance(config, BaseModel):
         config = {name: getattr(config, name) for name in type(config).model_fields}
