@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.util.types import AttributeValue
 
-_LONGEST = 1_024
+LONGEST = 1_024
 """Characters: a model's name, say, is whatever a provider answers."""
 
 _MOST = 2**63
@@ -12,7 +12,7 @@ _MOST = 2**63
 
 def sendable(text: str) -> str:
     """`text` with what UTF-8 can't hold replaced, and cut after 1,024 characters."""
-    text = text[:_LONGEST]
+    text = text[:LONGEST]
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

@@ -7,7 +7,7 @@ from opentelemetry.util.types import AttributeValue
 from llm_cache_otel.emit import names
 from llm_cache_otel.emit.bill_attributes import MaybeAttributes, call_attributes
 from llm_cache_otel.emit.miss_attributes import miss_attributes
-from llm_cache_otel.emit.sendable import sendable_value
+from llm_cache_otel.emit.sendable import LONGEST, sendable, sendable_value
 from llm_cache_otel.facts import (
     BackendFacts,
     CallFacts,
@@ -31,10 +31,16 @@ def present(attributes: MaybeAttributes) -> Attributes:
     """Those that there are, as they can be sent."""
     found: Attributes = {}
     for name, value in attributes.items():
-        if value is not None:
-            kept = value if value.__class__ is float else sendable_value(value)
-            if kept is not None:
-                found[name] = kept
+        if value is None:
+            continue
+        if type(value) is str:
+            kept: AttributeValue | None = value  # as most are
+            if len(value) > LONGEST or not value.isascii():
+                kept = sendable(value)
+        else:
+            kept = value if type(value) is float else sendable_value(value)
+        if kept is not None:
+            found[name] = kept
     return found
 
 

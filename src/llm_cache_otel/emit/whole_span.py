@@ -7,6 +7,7 @@ nothing else: whoever watches spans begin, or changes them as they end, is given
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 Attributes = Mapping[str, AttributeValue]
+
+_SDK = "opentelemetry.sdk.trace"
+"""Which is there where a tracer is of it; to import it again takes its time."""
 
 _MOST_ATTRIBUTES = 100
 """More than any span of ours has."""
@@ -86,13 +90,12 @@ class WholeSpans:
         Raises:
             Exception: a processor that can't be asked.
         """
-        with suppress(AttributeError, ImportError):  # of another make
-            from opentelemetry.sdk.trace import Span
-
+        sdk: Any = sys.modules.get(_SDK)
+        with suppress(AttributeError):  # of another make
             watching = self._tracer.span_processor
             # As of now: any of them may be wrapped at any time.
             steps = [self._tracer.start_span, watching.on_start, watching._on_ending]
-            steps += [getattr(Span, name) for name in _STEPS]
+            steps += [getattr(sdk.Span, name) for name in _STEPS]
             began = len(steps)
             for processor in watching._span_processors:
                 steps += processor.on_start, processor._on_ending
@@ -132,6 +135,7 @@ class WholeSpans:
             trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
         else:
             trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
+        make = sys.modules[_SDK].ReadableSpan
         shown = dict(attributes)  # which it may change
         sampled = tracer.sampler.should_sample(around, trace_id, name, kind, shown, ())
         flags = TraceFlags.SAMPLED if sampled.decision.is_sampled() else TraceFlags.DEFAULT
@@ -153,10 +157,8 @@ class WholeSpans:
             begun = BoundedAttributes(most, begun, immutable=False)
 
         def tell(more: Attributes, status: Status, end_ns: int) -> ReadableSpan:
-            from opentelemetry.sdk.trace import ReadableSpan
-
             begun.update(more)
-            span = ReadableSpan(
+            span: ReadableSpan = make(
                 name=name,
                 context=context,
                 parent=parent,

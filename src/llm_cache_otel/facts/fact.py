@@ -7,21 +7,21 @@ has compiled for itself, all facts have together: there are fifty, and an import
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
 
-def _values(self: Any) -> tuple[Any, ...]:
-    return tuple([getattr(self, name) for name in self.__slots__])
-
-
-def _eq(self: Any, other: object) -> Any:
-    return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
+def _eq(self: Any, other: Any) -> Any:
+    if type(other) is not type(self):
+        return NotImplemented
+    values = self._values
+    return values(self) == values(other)
 
 
 def _hash(self: Any) -> int:
-    return hash(_values(self))
+    return hash(self._values(self))
 
 
 def _repr(self: Any) -> str:
@@ -38,5 +38,6 @@ else:
 
     def fact(kind: type[T]) -> type[T]:
         made = dataclass(slots=True, eq=False, repr=False)(kind)
+        made._values = attrgetter(*made.__slots__)
         made.__eq__, made.__hash__, made.__repr__ = _eq, _hash, _repr
         return made

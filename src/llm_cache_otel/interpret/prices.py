@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 from functools import lru_cache
@@ -75,7 +74,13 @@ class Prices:
         from genai_prices.data_snapshot import get_snapshot
 
         # Some prices go by the time of day.
-        minute = replace(inference, seconds=inference.seconds // 60 * 60)
+        minute = Inference(
+            inference.provider,
+            inference.models,
+            inference.usage,
+            inference.seconds // 60 * 60,
+            inference.context,
+        )
         return self._cost(minute, get_snapshot().timestamp)
 
     def _computed(self, inference: Inference, _table_of: datetime) -> Cost | Unpriced:
