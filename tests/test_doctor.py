@@ -738,6 +738,7 @@ def test_what_is_wrong_with_variables(shared: OtlpReceiver) -> None:
                 "exit timeout 2 s default",
                 "inference spans never LLM_CACHE_OTEL_INFERENCE_SPANS",
                 "digest salt given LLM_CACHE_OTEL_DIGEST_SALT",
+                "function hit spans false default",
                 "LLM_CACHE_OTEL_PRICE_TABLE must be 'bundled', 'updated' or 'off'",
                 "price table bundled default",
                 "own prices a and b LLM_CACHE_OTEL_PRICES",

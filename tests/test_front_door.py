@@ -16,6 +16,7 @@ import weakref
 from typing import Any
 
 import instructor
+import openai
 import pytest
 from instructor.cache import AutoCache
 from support.clients import MAKERS, close, create, make, request_for
@@ -63,6 +64,14 @@ def test_anything_else_is_refused_with_what_is_accepted(door: Any, target: objec
         "instructor.cache.BaseCache",
     ):
         assert accepted in message
+
+
+def test_a_method_of_a_client_is_not_taken_for_a_function_of_the_programs_own() -> None:
+    sdk = openai.OpenAI(api_key="k")
+    for method in (instructor.from_openai(sdk).create, sdk.chat.completions.create):
+        with pytest.raises(TypeError, match=r"instrument\(client\), not client\.create"):
+            instrument(method)
+    sdk.close()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +269,13 @@ def test_settings_refuse_what_is_out_of_range_and_warn_of_a_bad_environment(
     monkeypatch.setenv("LLM_CACHE_OTEL_EXIT_TIMEOUT", "soon")
     with caplog.at_level(logging.WARNING, "llm_cache_otel"):
         assert Settings().exit_timeout == 2.0
-    assert "LLM_CACHE_OTEL_EXIT_TIMEOUT" in caplog.text
+    assert "LLM_CACHE_OTEL_EXIT_TIMEOUT must be" in caplog.text
+    assert "got 'soon'. Using the default, 2.0." in caplog.text
+    with caplog.at_level(logging.WARNING, "llm_cache_otel"):
+        monkeypatch.setenv("LLM_CACHE_OTEL_DIGEST_SALT", "\udcff")
+        Settings()
+    assert "LLM_CACHE_OTEL_DIGEST_SALT must be" in caplog.text
+    assert "udcff" not in caplog.text
     monkeypatch.setenv("LLM_CACHE_OTEL_EXIT_TIMEOUT", "0.5")
     monkeypatch.setenv("LLM_CACHE_OTEL_DIGEST_SALT", "fleet")
     assert Settings() == Settings(exit_timeout=0.5, digest_salt="fleet")

@@ -66,16 +66,20 @@ def _checked_table(value: Any) -> PriceTable:
 def _checked_prices(value: Any) -> Mapping[str, Rates]:
     prices: dict[str, Rates] = {}
     for model, rates in _by_model(value, '{"my-model": {"input": 0.4, "output": 1.6}}').items():
-        if not isinstance(rates, (Rates, Mapping)):
+        if isinstance(rates, Rates):
+            prices[model] = rates
+            continue
+        if not isinstance(rates, Mapping):
             raise ValueError(  # noqa: TRY004  of an argument
                 f"must say input and output of {model!r}, not {rates!r:.40}"
             )
         try:
-            prices[model] = rates if isinstance(rates, Rates) else Rates(**rates)
+            prices[model] = Rates(**rates)
         except TypeError:
             names = ", ".join(Rates.__dataclass_fields__)
             raise ValueError(
-                f"must say input and output of {model!r}, and no more than {names}"
+                f"must say input and output of {model!r}, and no more than {names}; "
+                f"got {', '.join(map(str, rates)) or 'nothing':.80}"
             ) from None
         except ValueError as error:
             raise ValueError(f"is wrong of {model!r}: {error}") from None
@@ -238,5 +242,7 @@ def _resolve(
         try:
             return check(value)
         except ValueError as error:
-            warn_once((variable, value), f"{variable} {error}; using the default.")
+            is_shown = not isinstance(default, Mapping) and name != "digest_salt"
+            got, instead = (f"; got {value!r:.40}", f", {default}") if is_shown else ("", "")
+            warn_once((variable, value), f"{variable} {error}{got}. Using the default{instead}.")
     return default

@@ -65,10 +65,11 @@ def _rate(name: str, value: object) -> Decimal:
     except (InvalidOperation, ValueError):  # the latter of an int with thousands of digits
         rate = Decimal("NaN")
     if isinstance(value, bool) or not rate.is_finite() or not 0 <= rate <= _MOST:
-        is_legible = isinstance(value, (str, float, Decimal))
+        is_short = isinstance(value, int) and abs(value) <= _MOST
+        is_legible = is_short or isinstance(value, (str, float, Decimal))
         shown = f"{value!r:.40}" if is_legible else type(value).__name__
         raise ValueError(
-            f"Rates({name}=...) must be a number of USD per million tokens, for example '0.40'; "
-            f"got {shown}"
+            f"Rates({name}=...) must be a number of USD per million tokens, 0 or more, for example "
+            f"'0.40'; got {shown}"
         )
     return rate

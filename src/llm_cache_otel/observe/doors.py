@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property
+from types import MethodType
 from typing import Any, Protocol
 
 from llm_cache_otel.observe.boundary import ObservedCreate, observed
@@ -44,7 +45,7 @@ class Door(Protocol):
 
 def door_for(target: Any) -> Door | None:
     """The door of a target, or `None` if it is nothing that can be observed."""
-    if isinstance(target, type):
+    if isinstance(target, type) or _method_of_client(target):
         return None
     if isinstance(target, Instructor):
         return _InstructorDoor(target)
@@ -58,12 +59,20 @@ def door_for(target: Any) -> Door | None:
 
 def mend_for(target: Any) -> str | None:
     """What to hand in instead of something that has no door, where that is known."""
+    if _method_of_client(target):
+        return f"Hand in the client itself: instrument(client), not client.{target.__name__}."
     module = f"{(target if isinstance(target, type) else type(target)).__module__}."
     if module.startswith(_SDKS):
         return "Hand in the client itself, for example instrument(OpenAI())."
     if module.startswith("botocore."):
         return "Hand it to instructor.from_bedrock(client) first."
     return no_store(target) or no_function(target)
+
+
+def _method_of_client(target: Any) -> bool:
+    """Whether it asks a model through a client; a function that is observed is a program's own."""
+    owner = target.__self__ if isinstance(target, MethodType) else None
+    return isinstance(owner, Instructor) or type(owner).__module__.startswith(_SDKS)
 
 
 def patched_door(target: Any) -> PatchedDoor | None:

@@ -79,6 +79,11 @@ def own_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator
             "LLM_CACHE_OTEL_PROMPT_RETENTIONS",
             _pairs(settings.prompt_retentions) or "the table's",
         ),
+        (
+            "function hit spans",
+            "LLM_CACHE_OTEL_FUNCTION_HIT_SPANS",
+            str(settings.function_hit_spans).lower(),
+        ),
         ("digest salt", salt, "given" if environment.get(salt) else "random, of each process"),
     ):
         yield _setting(name, variable, value, environment)
