@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from bench import targets
@@ -39,9 +40,10 @@ _NOTES = {
 _FLOORS = {
     FLOOR: "`the SDK alone` is bare Instructor, and after each call the same spans and metrics as ours, made "
     "with the SDK at once.",
-    WRAPPED: "`wrappers, the SDK on a thread` is the floor of whoever is to see a hit: Instructor's "
-    "functions are wrapped as little as can tell when each ran, without a guard, and without reading a "
-    "prompt or an answer; a thread makes the same spans and metrics with the SDK once a second.",
+    WRAPPED: "`wrappers, the SDK on a thread` is the floor of whoever is to see as much: Instructor's "
+    "functions are wrapped as little as can tell when each ran, without a guard; of a miss the messages and "
+    "the reported usage are copied, and not read; a thread makes the same spans and metrics with the SDK "
+    "once a second.",
 }
 _BASES = {
     "plain": "`import instructor`, the OpenTelemetry SDK",
@@ -218,6 +220,7 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
     last = found[-1]
     settled = next(one for one in found if one.calls >= 2 * keys)
     highest = max(found, key=lambda one: one.over_bare)
+    usually = median(one.over_bare for one in found if one.calls >= settled.calls)
     rows = [
         [
             f"{one.calls:,}",
@@ -234,8 +237,9 @@ def _memory(part: Mapping[str, Any]) -> list[Table]:
         f"Of the first {keys:,} calls each has a prompt of its own and misses; all others hit. "
         f"At the end {last.over_bare:.1f} MB over bare "
         f"({targets.met(round(last.over_bare, 1), targets.MEMORY_MB)}), at most {highest.over_bare:.1f} MB, "
-        f"after {highest.calls:,} calls. From call {settled.calls:,} to the end ours went from "
-        f"{settled.ours:,.0f} to {last.ours:,.0f} MB, bare from {settled.bare:,.0f} to {last.bare:,.0f}. "
+        f"after {highest.calls:,} calls; from call {settled.calls:,} on {usually:.1f} MB in the median. "
+        f"Meanwhile ours went from {settled.ours:,.0f} to {last.ours:,.0f} MB, bare from "
+        f"{settled.bare:,.0f} to {last.bare:,.0f}. "
         f"The memory is {kind}. "
         f"Bare has imported the OpenTelemetry SDK and what encodes OTLP as well, {base:.1f} MB that are not "
         "counted as ours, and both have the cache's entries."

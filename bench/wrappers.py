@@ -2,8 +2,9 @@
 
 Instructor calls no hook where it finds an answer. Whoever is to see its key, its lookup, its store and its
 attempts wraps the functions that do these, tells by a context variable whose call they are of, and makes a
-place in the trace for what runs within. That is done here in the plainest way there is: times are noted and
-given up, nothing is guarded, and nothing is kept.
+place in the trace for what runs within. Whoever is to tell why it missed, and what that cost, copies what is
+sent and what is reported, before the program or Instructor change it. That is done here in the plainest way
+there is: times and copies are made and given up, nothing is guarded, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import wrapt
 from opentelemetry import context as context_api
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
+from pydantic import TypeAdapter
 
 from llm_cache_otel.observe import instructor_api
 
@@ -52,7 +54,13 @@ def _create(function: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any
 
 
 def _attempt(function: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    return _in_place("attempt", function, args, kwargs)
+    answer = _in_place("attempt", function, args, kwargs)
+    _copy(kwargs["messages"])
+    answer.usage.model_dump()
+    return answer
+
+
+_copy = TypeAdapter(Any).serializer.to_python
 
 
 def _in_place(what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
