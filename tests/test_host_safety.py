@@ -208,7 +208,7 @@ SABOTAGED = [
 Observe = Callable[..., None]
 NAMESPACE = namespace("program")
 ONE_ATTEMPT = {"max_retries": max_retries(attempts=1)}
-FROZEN = {**REQUEST, "messages": [*map(MappingProxyType, MESSAGES)], "response_model": None}
+FROZEN = [MappingProxyType({"type": "function"})]
 OTHER = {**REQUEST, "messages": [{"role": "user", "content": "Grace is 85"}]}
 
 
@@ -252,11 +252,11 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     own.entries = {key: as_google_has_it(entry) for key, entry in own.entries.items()}
     seen.append(client.create(**REQUEST, cache=own).model_dump())
     seen.append([user.model_dump() for user in client.create_iterable(**REQUEST)])
-    closed = no_http.create(**{**REQUEST, "response_model": None}, stream=True)
+    closed = no_http.create(**{**REQUEST, "response_model": None}, stream=True, tools=FROZEN)
     seen.append(next(closed))
     closed.close()
     seen.append(list(client.create_partial(**REQUEST))[-1].model_dump())
-    seen += [client.create(**{**REQUEST, "response_model": int}), client.create(**FROZEN).model]
+    seen.append(client.create(**{**REQUEST, "response_model": int}))
     seen.append(client.create(**{**REQUEST, "response_model": Union[User, City]}).model_dump())
     seen.append(client.create(**REQUEST, context={"x": {1, 2}}).model_dump())
     stream = client.create(**{**REQUEST, "response_model": None}, stream=True)

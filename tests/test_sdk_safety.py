@@ -41,7 +41,7 @@ BESIDE = {
 }
 SHARED = {
     *("observe.call.Call.__init__", "observe.call.Call._finish"),
-    *("observe.attempt.Attempt.__init__", "observe.attempt.Attempt.enter"),
+    *("observe.attempt.Attempt.__init__", "observe.step.Surroundings.enter"),
     *("observe.attempt.Attempt.returned", "observe.stream.watch_in_place"),
     "emit.company.is_suppressed",
 }

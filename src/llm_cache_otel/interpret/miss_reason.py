@@ -137,8 +137,7 @@ class CacheHistory:
 
     def relieve(self) -> None:
         """Take a few in, where calls come faster than they are told of. Raises as `make` does."""
-        waiting = len(self._noted) + len(self._hits)
-        much = max(waiting / _MOST_NOTED, self._noted_text / _MOST_TEXT)
+        much = max(self._waiting / _MOST_NOTED, self._noted_text / _MOST_TEXT)
         if much < 1 or not self._lock.acquire(timeout=_PATIENCE if much > 2 else 0):
             return
         try:

@@ -68,21 +68,20 @@ def noted_prompt(
 def _told(
     digest: Callable[[str], str],
     request: InferenceRequest,
-    accounts: list[Any],
+    accounts: list[str | int],
     asked: Mapping[str, Any],
 ) -> SentPrompt | None:
     """Of its accounts, which may be keys, no more than a digest."""
     space = f"{request.provider}\n{request.server_address}\n{request.server_port}\n{request.model}"
     for value in accounts:
-        if isinstance(value, (str, int)):
-            space += f"\n{value}"
+        space += f"\n{value}"
     return sent_prompt(digest(space), asked)
 
 
-def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
+def _accounts(client: Any, asked: Mapping[str, Any]) -> list[str | int]:
     held = getattr(client, "__dict__", {})
     of_class = _told_by(client.__class__)
-    accounts = list(map(partial(declared, client) if of_class else held.get, _ACCOUNT))
+    accounts: list[Any] = list(map(partial(declared, client) if of_class else held.get, _ACCOUNT))
     if _OF_GOOGLE in held or _OF_GOOGLE in of_class:
         accounts.append(declared(declared(client, _OF_GOOGLE), "api_key"))
     if not _ASKED_ACCOUNT.isdisjoint(asked):
@@ -94,7 +93,8 @@ def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
                 accounts.append(value)
     if (_OF_BOTOCORE in held or _OF_BOTOCORE in of_class) and client.meta is not None:
         accounts.append(id(client))  # which is of one account
-    return accounts
+    # Anthropic's `organization` is a part of the client, which nobody is to hold on to.
+    return [value for value in accounts if isinstance(value, (str, int))]
 
 
 # What clients have that have it not of their own.
