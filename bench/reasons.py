@@ -6,7 +6,6 @@ is done of the same request to explain it, both layers: the medians, and the one
 
 from __future__ import annotations
 
-import hashlib
 import random
 import statistics
 import sys
@@ -22,15 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_cache_otel.cli.simulate import SimulatedProvider
-from llm_cache_otel.facts import InferenceRequest, Interval
+from llm_cache_otel.facts import Interval
 from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
-from llm_cache_otel.observe.keyed_request import noted_request
-from llm_cache_otel.observe.sent_prompt import noted_prompt
+from llm_cache_otel.observe.keyed_request import keyed_request
+from llm_cache_otel.observe.sent_prompt import sent_prompt
 
 _LENGTHS = {"1 KB": 1_000, "100 KB": 100_000, "1 MB": 1_000_000}
 _ROUNDS = 30
-_INFERENCE = InferenceRequest("chat", "openai", "gpt-4o-mini")
 
 
 class Answer(BaseModel):
@@ -88,21 +86,17 @@ def _measure(sdk: openai.OpenAI, length: int) -> tuple[float, float]:
             history.missed(
                 str(number),  # noqa: B023
                 moment,  # noqa: B023
-                lambda: noted_request(key, asked),
+                lambda: keyed_request(key, asked),
                 capacity=None,
             )
             history.settle()
-            prompt = noted_prompt(_INFERENCE, sdk, asked, _digest)()
+            prompt = sent_prompt("space", asked)
             assert prompt is not None
             sent.compare_and_add(prompt, moment, None, is_marked=False)  # noqa: B023
 
         for work, taken in zip((ask, explain), times, strict=True):
             taken.append(_seconds(work))
     return statistics.median(times[0]), statistics.median(times[1])
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), key=b"salt", digest_size=8).hexdigest()
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -25,7 +25,6 @@ from llm_cache_otel.facts import (
     KeyPart,
     Miss,
     MissReason,
-    NotedRequest,
     Section,
 )
 from llm_cache_otel.interpret import earlier_requests, histories, miss_reason
@@ -36,9 +35,9 @@ from llm_cache_otel.observe import adapter
 SECOND = 1_000_000_000
 
 
-def request(text: str = "Who is Ada?", **parts: str) -> NotedRequest:
+def request(text: str = "Who is Ada?", **parts: str) -> KeyedRequest:
     keyed = {part: parts.get(part.value, "") for part in KeyPart}
-    return KeyedRequest((Section("messages", text, "user", 0),), keyed, {}).noted()
+    return KeyedRequest((Section("messages", text, "user", 0),), keyed, {})
 
 
 @dataclass
@@ -270,7 +269,7 @@ def test_a_request_too_large_to_keep_costs_no_other(monkeypatch: pytest.MonkeyPa
     why(history, "small", Interval(0, 0), request, capacity=None)
     lines = tuple(Section("messages", f"Line {line}.", "user", line) for line in range(200))
     large = KeyedRequest(lines, dict.fromkeys(KeyPart, ""), {})
-    why(history, "large", Interval(1, 1), large.noted, capacity=None)
+    why(history, "large", Interval(1, 1), lambda: large, capacity=None)
     changed = why(
         history, "changed", Interval(2, 2), lambda: request(model="another"), capacity=None
     )
@@ -311,7 +310,7 @@ def test_what_waits_is_bounded_where_calls_come_faster_than_they_are_told_of() -
     image = Section("messages", "What is this?", "x" * 100_000, 0)
     for number in range(100):
         asked = KeyedRequest((image,), dict.fromkeys(KeyPart, "y" * 10_000), {"seed": "z" * 1_000})
-        history.missed(str(number), Interval(0, 0), asked.noted, capacity=None)
+        history.missed(str(number), Interval(0, 0), lambda asked=asked: asked, capacity=None)
         history.relieve()
         waited = max(waited, len(history._noted))
     assert waited < 30, "four million characters, whatever holds them"

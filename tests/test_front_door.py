@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 import weakref
+from types import MethodType
 from typing import Any
 
 import instructor
@@ -72,6 +73,17 @@ def test_a_method_of_a_client_is_not_taken_for_a_function_of_the_programs_own() 
         with pytest.raises(TypeError, match=r"instrument\(client\), not client\.create"):
             instrument(method)
     sdk.close()
+
+
+def test_a_clients_own_method_may_be_a_function_that_caches(provider: SimulatedProvider) -> None:
+    class Shop(instructor.Instructor):
+        def price(self, article: str) -> str:
+            return article
+
+    shop = Shop(client=None, create=print)
+    assert instrument(shop.price)("bread") == "bread"
+    with pytest.raises(TypeError, match="was given method"):
+        instrument(MethodType(functools.partial(print), shop))
 
 
 @pytest.mark.parametrize(

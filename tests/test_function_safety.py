@@ -38,7 +38,6 @@ WATCHED = (
     *("observe.function", "observe.store", "observe.spending.", "observe.model_source."),
     *("observe.backend.BackendStep.", "observe.instructor_api.default_model"),
     *("interpret.function_hits.", "interpret.stored_calls.StoredCalls.", "facts.origin."),
-    "facts.miss.",
     *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin")),
     *("interpret.bills.Bills._saved_by_function", "interpret.bills._prices_of"),
     *(f"interpret.miss_reason.CacheHistory.{what}" for what in ("used", "cleared")),

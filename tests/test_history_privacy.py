@@ -147,7 +147,7 @@ def test_memory_stays_flat() -> None:
         text = f"{random.Random(number).random()} is what number {number} asks for, and no more"
         user = Section("messages", text, "user", 1)
         asked = KeyedRequest((system, user), parts, {"seed": str(number)})
-        history.missed(key, now, asked.noted, capacity=None)
+        history.missed(key, now, lambda: asked, capacity=None)
         history.stored(key, now, None)
         history.ended(key)
         history.relieve()

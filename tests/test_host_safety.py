@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Iterator
-from types import MappingProxyType
 from typing import Any, Union
 
 import instructor
@@ -208,7 +207,6 @@ SABOTAGED = [
 Observe = Callable[..., None]
 NAMESPACE = namespace("program")
 ONE_ATTEMPT = {"max_retries": max_retries(attempts=1)}
-FROZEN = [MappingProxyType({"type": "function"})]
 OTHER = {**REQUEST, "messages": [{"role": "user", "content": "Grace is 85"}]}
 
 
@@ -252,7 +250,7 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     own.entries = {key: as_google_has_it(entry) for key, entry in own.entries.items()}
     seen.append(client.create(**REQUEST, cache=own).model_dump())
     seen.append([user.model_dump() for user in client.create_iterable(**REQUEST)])
-    closed = no_http.create(**{**REQUEST, "response_model": None}, stream=True, tools=FROZEN)
+    closed = no_http.create(**{**REQUEST, "response_model": None}, stream=True)
     seen.append(next(closed))
     closed.close()
     seen.append(list(client.create_partial(**REQUEST))[-1].model_dump())

@@ -42,7 +42,6 @@ AROUND_FORKS = tuple(f"interpret.price_table._Table.{name}" for name in ("pause"
 OF_FUNCTIONS = (
     *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin")),
     *("interpret.bills.Bills._saved_by_function", "interpret.bills._prices_of", "facts.origin."),
-    "facts.miss.",
     "emit.bill_metrics.BillMetrics.record_spared",
 )
 """See test_function_safety.py."""

@@ -274,7 +274,7 @@ def test_one_phrase_of_very_many_is_not_volatile() -> None:
     def miss(changed: dict[int, str]) -> Miss | None:
         text = ". ".join(changed.get(at, each) for at, each in enumerate(sentences))
         asked = KeyedRequest((Section("messages", text, "user", 0),), {}, {})
-        found = history.missed(str(changed), Interval(0, 0), asked.noted, capacity=None)
+        found = history.missed(str(changed), Interval(0, 0), lambda: asked, capacity=None)
         history.settle()
         return found.miss
 

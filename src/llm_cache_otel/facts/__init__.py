@@ -33,7 +33,6 @@ from llm_cache_otel.facts.miss import (
     KeyedRequest,
     KeyPart,
     Miss,
-    NotedRequest,
     Section,
 )
 from llm_cache_otel.facts.origin import Charge, FunctionHits, Origin, OriginHits, StaleModel
@@ -77,7 +76,6 @@ __all__ = [
     "Miss",
     "MissReason",
     "Neighbour",
-    "NotedRequest",
     "Opening",
     "Operation",
     "Origin",

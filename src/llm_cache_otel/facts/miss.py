@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -52,22 +52,12 @@ class KeyedRequest:
     parts: Mapping[KeyPart, str | None] = field(repr=False)
     parameters: Mapping[str, str] = field(repr=False)
 
-    def noted(self) -> NotedRequest:
+    @property
+    def length(self) -> int:
+        """In characters: what a message has beside its text may be an image."""
         texts = sum([len(section.text) + len(section.rest) for section in self.messages])
-        parts = sum([len(part) for part in self.parts.values() if part is not None])
-        # What a message has beside its text may be an image.
-        return NotedRequest(lambda: self, texts + parts + sum(map(len, self.parameters.values())))
-
-
-@fact
-class NotedRequest:
-    """What a `KeyedRequest` is made of by `read`, once it is needed; `None` if it can't be.
-
-    `length` is how many characters are held until then.
-    """
-
-    read: Callable[[], KeyedRequest | None] = field(repr=False)
-    length: int = 0
+        parts = sum(map(len, filter(None, self.parts.values())))
+        return texts + parts + sum(map(len, self.parameters.values()))
 
 
 @fact

@@ -11,7 +11,7 @@ from math import inf, isfinite
 from typing import Any
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Diagnosis, Interval, Miss, MissReason, NotedRequest
+from llm_cache_otel.facts import Diagnosis, Interval, KeyedRequest, Miss, MissReason
 from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
 from llm_cache_otel.interpret.fingerprint import digest
 from llm_cache_otel.interpret.known_key import KnownKey
@@ -89,7 +89,7 @@ class CacheHistory:
         self,
         key: str,
         got: Interval,
-        request: Callable[[], NotedRequest | None],
+        request: Callable[[], KeyedRequest | None],
         *,
         capacity: int | None,
     ) -> Diagnosis:
@@ -197,7 +197,7 @@ class CacheHistory:
         diagnosis: Diagnosis,
         name: int,
         got: Interval,
-        asked: NotedRequest | None,
+        asked: KeyedRequest | None,
         capacity: int | None,
     ) -> None:
         try:
@@ -206,14 +206,13 @@ class CacheHistory:
             diagnosis.is_made = True
 
     def _why(
-        self, name: int, got: Interval, asked: NotedRequest | None, capacity: int | None
+        self, name: int, got: Interval, asked: KeyedRequest | None, capacity: int | None
     ) -> Miss | None:
         miss = None
         self._take_hits(got.start_ns)
         known = self._keys.get(name)
         is_described = known is not None and known.is_described
-        read = None if asked is None or is_described else asked.read()
-        described = None if read is None else Request(read)
+        described = None if asked is None or is_described else Request(asked)
         if known is not None:
             miss = self._why_gone(name, known, got, capacity)
         elif described is not None:

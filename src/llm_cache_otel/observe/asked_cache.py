@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from llm_cache_otel.facts import AnswerKind, CacheGiven, Diagnosis, Interval, NotedRequest
+from llm_cache_otel.facts import AnswerKind, CacheGiven, Diagnosis, Interval, KeyedRequest
 from llm_cache_otel.observe import adapter, instructor_api, response_model
-from llm_cache_otel.observe.keyed_request import noted_request
+from llm_cache_otel.observe.keyed_request import keyed_request
 from llm_cache_otel.observe.ports import CacheHistory, Reporter
 from llm_cache_otel.observe.store_methods import store_methods
 
@@ -98,7 +98,7 @@ class AskedCache:
         elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):
             self._missed = key
             self.diagnosis = self.history.missed(
-                key, Interval(start, end), self._noted_request, capacity=adapter.full_at(cache)
+                key, Interval(start, end), self._keyed_request, capacity=adapter.full_at(cache)
             )
         self._kwargs = self._key_arguments = {}  # nothing of the host's is held on to
 
@@ -109,8 +109,8 @@ class AskedCache:
             self.history = self.reporter.history_of(cache, None, adapter.honours_ttl)
             self.history.hit(key, start, end)
 
-    def _noted_request(self) -> NotedRequest | None:
-        return noted_request(self._key_arguments, self._kwargs) if self._key_arguments else None
+    def _keyed_request(self) -> KeyedRequest | None:
+        return keyed_request(self._key_arguments, self._kwargs) if self._key_arguments else None
 
     def has_missed(self, key: str) -> None:
         """The call that has missed it is over."""

@@ -24,11 +24,11 @@ from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.inference_response import (
     inference_response,
     merged,
-    noted_response,
     reports_all,
 )
 from llm_cache_otel.observe.neighbours import neighbours_of
-from llm_cache_otel.observe.sent_prompt import noted_prompt
+from llm_cache_otel.observe.reported import fields_of
+from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
 from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings, observe
 from llm_cache_otel.observe.stream import GENERATORS, watch_generator, watch_in_place
 
@@ -42,9 +42,8 @@ class Attempt:
     is_streaming = False
     _reported_all = False
     _is_of_several = False
-    _streamed = InferenceResponse()
-    _response: Callable[[], InferenceResponse] | None = None
-    _prompt: Callable[[], SentPrompt | None] | None = None
+    _response = InferenceResponse()
+    _prompt: SentPrompt | None = None
     _end_ns: int | None = None
     _error_type: str | None = None
     _parse_error_type: str | None = None
@@ -103,12 +102,17 @@ class Attempt:
     def _streams(self) -> None:
         """It is asked by now, and what the program does to its messages until the end was not."""
         self.is_streaming = True
-        self._note_prompt()
+        self._read_prompt()
 
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
         try:
-            self._response = noted_response(response)
+            answer = fields_of(response)
+            if not isinstance(answer, dict):
+                answer = fields_of(answers.body_of(response))
+            self._response = inference_response(answer)
+            self._reported_all = True
+            self._is_of_several = answers.is_of_several(answer)
         except Exception as error:
             if not self._guard.swallows("response", error):
                 raise
@@ -117,8 +121,10 @@ class Attempt:
         self._parse_error_type = error_type(error)
 
     def _chunk(self, event: Any) -> None:
+        if self._call is None:
+            return  # it is told without what comes after its end
         chunk = answers.unwrapped(event)
-        self._streamed = merged(self._streamed, inference_response(chunk))
+        self._response = merged(self._response, inference_response(chunk))
         self._reported_all = self._reported_all or reports_all(chunk)
         self._is_of_several = self._is_of_several or answers.is_of_several(chunk)
 
@@ -129,19 +135,24 @@ class Attempt:
             return
         self._end_ns = call.now()
         self._error_type = None if error is None else error_type(error)
-        if self._response is not None:
-            self._note_prompt()
+        if self._is_of_several or not self._reported_all:
+            self._response = replace(self._response, reported=None)
+        if self._response.reported is None:
+            self._prompt = None
+        else:
+            self._read_prompt()
         self._kwargs, self._client = {}, None
         call.attempt_ended(error, dropped=dropped)
 
-    def _note_prompt(self) -> None:
+    def _read_prompt(self) -> None:
         """Once the answer is there, or begins: nobody waits for it before."""
         call, request, client = self._call, self._kwargs, self._client
         self._kwargs, self._client = {}, None  # which a stream that is held on to need not hold
         if call is None or not request:
             return
         try:
-            self._prompt = noted_prompt(self._request, client, request, call.reporter.digest)
+            space = call.reporter.digest(prompt_space(self._request, client, request))
+            self._prompt = sent_prompt(space, request)
         except Exception as error:
             if not self._guard.swallows("prompt", error):
                 raise
@@ -152,20 +163,12 @@ class Attempt:
         self._call = None  # no cycle: a finished call is freed at once
 
     def facts(self) -> AttemptFacts:
-        """Once the call is over. Nobody waits for these to be made."""
-        response, prompt = self._streamed, None
-        if self._response is not None:
-            with self._guard("response"):
-                response = self._response()
-        elif self._is_of_several or not self._reported_all:
-            response = replace(response, reported=None)
-        with self._guard("prompt"):
-            if self._prompt is not None and response.reported is not None:
-                prompt = self._prompt()
+        """Once the call is over, and once: a stream that is held on to need not hold its prompt."""
+        prompt, self._prompt = self._prompt, None
         return AttemptFacts(
             interval=Interval(self._start_ns, self._end_ns or self._start_ns),
             request=self._request,
-            response=response,
+            response=self._response,
             error_type=self._error_type,
             parse_error_type=self._parse_error_type,
             prompt=prompt,

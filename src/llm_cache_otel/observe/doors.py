@@ -45,7 +45,7 @@ class Door(Protocol):
 
 def door_for(target: Any) -> Door | None:
     """The door of a target, or `None` if it is nothing that can be observed."""
-    if isinstance(target, type) or _method_of_client(target):
+    if isinstance(target, type) or _method_of_client(target) is not None:
         return None
     if isinstance(target, Instructor):
         return _InstructorDoor(target)
@@ -59,8 +59,9 @@ def door_for(target: Any) -> Door | None:
 
 def mend_for(target: Any) -> str | None:
     """What to hand in instead of something that has no door, where that is known."""
-    if _method_of_client(target):
-        return f"Hand in the client itself: instrument(client), not client.{target.__name__}."
+    method = _method_of_client(target)
+    if method is not None:
+        return f"Hand in the client itself: instrument(client), not client.{method}."
     module = f"{(target if isinstance(target, type) else type(target)).__module__}."
     if module.startswith(_SDKS):
         return "Hand in the client itself, for example instrument(OpenAI())."
@@ -69,10 +70,14 @@ def mend_for(target: Any) -> str | None:
     return no_store(target) or no_function(target)
 
 
-def _method_of_client(target: Any) -> bool:
-    """Whether it asks a model through a client; a function that is observed is a program's own."""
+def _method_of_client(target: Any) -> str | None:
+    """The name of a method by which a client asks a model; a function that is observed is a program's own."""
     owner = target.__self__ if isinstance(target, MethodType) else None
-    return isinstance(owner, Instructor) or type(owner).__module__.startswith(_SDKS)
+    name = getattr(target, "__name__", None)
+    if not isinstance(name, str):
+        return None
+    is_instructors = isinstance(owner, Instructor) and hasattr(Instructor, name)
+    return name if is_instructors or f"{type(owner).__module__}.".startswith(_SDKS) else None
 
 
 def patched_door(target: Any) -> PatchedDoor | None:

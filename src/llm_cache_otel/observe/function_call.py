@@ -15,9 +15,9 @@ from llm_cache_otel.facts import (
     Diagnosis,
     Inside,
     Interval,
+    KeyedRequest,
     KeyFacts,
     LookupFacts,
-    NotedRequest,
     Opening,
     Origin,
     SpanRole,
@@ -141,15 +141,14 @@ class FunctionCall:
     def leave(self) -> None:
         self._surroundings.leave()
 
-    def request(self) -> NotedRequest | None:
+    def request(self) -> KeyedRequest | None:
         """What the function was asked, as far as it can be read."""
         target = self.target
         module = getattr(target.function, "__module__", None)
         function = f"{module}.{getattr(target.function, '__qualname__', target.name)}"
-        asked = function_request(
+        return function_request(
             target.signature, *self._arguments, function=function, schema=target.schema_digest
         )
-        return None if asked is None else asked.noted()
 
     def lookup(self, error: BaseException | None) -> LookupFacts | None:
         """What its cache found; `None` if it was not asked."""

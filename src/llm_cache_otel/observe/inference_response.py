@@ -5,37 +5,17 @@ Nothing here raises for odd values: what is not of the expected type is absent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from llm_cache_otel.facts import InferenceResponse
-from llm_cache_otel.observe import answers
-from llm_cache_otel.observe.reported import (
-    NAMES,
-    Fields,
-    fields_of,
-    is_dumped_whole,
-    latest,
-    read,
-    reported_usage,
-)
-from llm_cache_otel.observe.sections import UNREADABLE
-from llm_cache_otel.observe.snapshot import constant
+from llm_cache_otel.observe.reported import Fields, fields_of, latest, read, reported_usage
 
 _FAR_FUTURE = 253_402_300_800
 """The year 10,000, in seconds."""
-
-# What a model says is in there as well, and may be long.
-_EACH = {"__all__": {"finish_reason", "stop_reason", "role"}}
-_SEVERAL = {"choices": _EACH, "candidates": _EACH, "automatic_function_calling_history": _EACH}
-_PARTS = ("message", "response", "x_groq", "ResponseMetadata", "delta", "diagnostics")
-_SAID = dict.fromkeys(NAMES, True) | _SEVERAL
-_READ = _SAID | dict.fromkeys(_PARTS, _SAID)
 
 
 def response_id(response: Any) -> str | None:
@@ -43,29 +23,6 @@ def response_id(response: Any) -> str | None:
     fields = fields_of(response)
     of_bedrock = fields_of(fields.get("ResponseMetadata"))
     return _first_string([fields, of_bedrock], ("id", "response_id", "RequestId"))
-
-
-def noted_response(response: Any) -> Callable[[], InferenceResponse]:
-    """`whole_response`, to be asked for later, of the answer as it is now."""
-    if is_dumped_whole(type(response)):
-        try:
-            dumped = response.model_dump(
-                include=_READ, by_alias=False, exclude_none=True, warnings=False
-            )
-        except UNREADABLE:  # by Pydantic, but perhaps by us
-            pass
-        else:
-            return partial(whole_response, dumped)
-    return constant(whole_response(response))
-
-
-def whole_response(response: Any) -> InferenceResponse:
-    """Of what is no part of a stream, with what is reported of all that was asked for it."""
-    answer = fields_of(response)
-    if not isinstance(answer, dict):
-        answer = fields_of(answers.body_of(response))
-    found = inference_response(answer)
-    return replace(found, reported=None) if answers.is_of_several(answer) else found
 
 
 def inference_response(response: Any) -> InferenceResponse:

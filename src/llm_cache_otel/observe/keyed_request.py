@@ -7,26 +7,23 @@ goes into the messages in JSON modes, and a mode brings parameters of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from llm_cache_otel.facts import KeyedRequest, KeyPart, NotedRequest
+from llm_cache_otel.facts import KeyedRequest, KeyPart
 from llm_cache_otel.observe import response_model
 from llm_cache_otel.observe.sdk import request_settings, requested_model
 from llm_cache_otel.observe.sections import MESSAGES, SYSTEM, UNREADABLE, json_of, sections_of
-from llm_cache_otel.observe.snapshot import length_of, snapshot
 
 _SCHEMA = (
     *("tools", "tool_choice", "functions", "function_call", "response_format"),
     "toolConfig",
 )
-_PROMPT = frozenset({*SYSTEM, *MESSAGES})
 _OTHERS = frozenset(
     {
         *("response_model", "model", "modelId", "mode"),
         *("context", "validation_context", "strict", "max_retries", "hooks", "token_budget"),
         *("cache", "cache_ttl", "cache_namespace", "autodetect_images"),
-        *_PROMPT,
+        *(*SYSTEM, *MESSAGES),
     }
 )
 """Of what `create` is called with, what is neither a parameter of the request nor a tool."""
@@ -46,81 +43,43 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if type(value) is list else value
 
 
-def noted_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> NotedRequest | None:
+def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> KeyedRequest | None:
     """From what the key function, and what `create`, was called with; `None` for what can't be read.
 
     Since 1.17 keys are of the whole request (`request`), before of its model, messages, schema and mode.
     """
     request = arguments.get("request")
     try:
-        # What Instructor has made for this key alone is as it is.
-        made: Any = (
-            requested_model(arguments if request is None else request),
-            _schema(arguments, asked),
-            *map(arguments.get, _MADE),
-            # of google-genai, where Instructor puts them elsewhere
-            request_settings(request) if request is not None and "config" in request else {},
-        )
-        given: Any = (
-            {name: asked[name] for name in _PROMPT.intersection(asked)},
-            None if request is None else _in_key(request, asked),
-            arguments.get("args"),
-            arguments.get("context"),
-        )
-        try:
-            given = snapshot(given)
-        except UNREADABLE:
-            found = _keyed_request(*made, *given)
-            return None if found is None else found.noted()
-        return NotedRequest(partial(_keyed_request, *made, *given), length_of(given[0]))
-    except UNREADABLE:
-        return None
-
-
-_MADE = ("mode", "strict", "namespace", "client_identity", "provider")
-
-
-def _keyed_request(
-    model: str | None,
-    schema: str,
-    mode: Any,
-    strict: Any,
-    namespace: Any,
-    client_identity: Any,
-    provider: Any,
-    numbers: Mapping[str, float],
-    prompt: Mapping[str, Any],
-    in_key: Mapping[str, Any] | None,
-    args: Any,
-    context: Any,
-) -> KeyedRequest | None:
-    try:
+        schema = _schema(arguments, asked)
         parts: dict[KeyPart, str | None] = {
-            KeyPart.MODEL: model,
+            KeyPart.MODEL: requested_model(arguments if request is None else request),
             KeyPart.SCHEMA: schema,
-            KeyPart.MODE: str(mode),
+            KeyPart.MODE: str(arguments.get("mode")),
         }
         parameters: dict[str, str] = {}
-        if in_key is not None:
-            tools = {name: in_key[name] for name in _SCHEMA if name in in_key}
-            parameters = dict(_parameters(in_key, strict))
-            parameters |= {name: json_of(number) for name, number in numbers.items()}
+        if request is not None:
+            in_key = {} if _OTHERS.issuperset(asked) else _in_key(request, asked)
+            tools = {name: in_key.pop(name) for name in _SCHEMA if name in in_key} if in_key else {}
+            parameters = dict(_parameters(in_key, arguments))
+            if "config" in request:  # where Instructor puts the settings for google-genai
+                numbers = request_settings(request)
+                parameters |= {name: json_of(number) for name, number in numbers.items()}
             parts |= {
                 KeyPart.SCHEMA: f"{schema} {json_of(tools)}",
-                KeyPart.PARAMETERS: f"{json_of(parameters)} {json_of(args)}",
-                KeyPart.CONTEXT: json_of(context),
-                KeyPart.NAMESPACE: json_of(namespace),
-                KeyPart.CLIENT: json_of((client_identity, provider)),
+                KeyPart.PARAMETERS: f"{json_of(parameters)} {json_of(arguments.get('args'))}",
+                KeyPart.CONTEXT: json_of(arguments.get("context")),
+                KeyPart.NAMESPACE: json_of(arguments.get("namespace")),
+                KeyPart.CLIENT: json_of(
+                    (arguments.get("client_identity"), arguments.get("provider"))
+                ),
             }
-        return KeyedRequest(tuple(sections_of(prompt)), parts, parameters)
+        return KeyedRequest(tuple(sections_of(asked)), parts, parameters)
     except UNREADABLE:
         return None
 
 
 def _in_key(request: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for beside the prompt, as far as Instructor passes it on."""
-    if _OTHERS.issuperset(asked):
-        return {}
+    """What was asked for beside the prompt."""
     return {
         name: value
         for name, value in asked.items()
@@ -141,11 +100,11 @@ def _schema(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     return schema or response_model.json_schema(arguments["response_model"])
 
 
-def _parameters(in_key: Mapping[str, Any], strict: Any) -> Iterator[tuple[str, str]]:
-    yield "strict", json_of(strict)
+def _parameters(
+    in_key: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    yield "strict", json_of(arguments.get("strict"))
     for name, value in in_key.items():
-        if name in _SCHEMA:
-            continue
         if name == "extra_headers" and isinstance(value, Mapping) and value:
             for header, each in value.items():
                 yield f"{name}.{header}", json_of(each)

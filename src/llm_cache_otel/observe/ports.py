@@ -13,7 +13,7 @@ from llm_cache_otel.facts import (
     FunctionHits,
     History,
     Interval,
-    NotedRequest,
+    KeyedRequest,
     Opening,
     Scope,
 )
@@ -38,7 +38,7 @@ class CacheHistory(History, Protocol):
         self,
         key: str,
         got: Interval,
-        request: Callable[[], NotedRequest | None],
+        request: Callable[[], KeyedRequest | None],
         *,
         capacity: int | None,
     ) -> Diagnosis: ...

@@ -125,15 +125,6 @@ _fields_are_all = Remembered(
     )
 )
 
-is_dumped_whole = Remembered(
-    lambda kind: (
-        _fields_are_all(kind)
-        and kind.model_dump is BaseModel.model_dump
-        and not kind.__pydantic_decorators__.model_serializers
-    )
-)
-"""Whether what Pydantic makes of one of this class has all that there is to read in it by `NAMES`."""
-
 
 class _Copy:
     """Copies of at most so many values in all, whatever they are in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,8 +13,6 @@ from llm_cache_otel.facts import InferenceRequest, Section, SentPrompt
 from llm_cache_otel.observe.remembered import Remembered
 from llm_cache_otel.observe.sdk import declared
 from llm_cache_otel.observe.sections import (
-    MESSAGES,
-    SYSTEM,
     UNREADABLE,
     json_of,
     retention_of,
@@ -22,7 +20,6 @@ from llm_cache_otel.observe.sections import (
     sections_of,
     without_marker,
 )
-from llm_cache_otel.observe.snapshot import constant, snapshot
 
 _TOOLS = ("tools", "functions")
 _IN_MEMORY = 600.0
@@ -38,49 +35,22 @@ _ACCOUNT_HEADERS = frozenset(
 _SCHEMA = ("response_format", "text", "response_schema", "response_json_schema", "output_config")
 _SCHEMA_NAMES = frozenset(_SCHEMA)
 
-_READ = frozenset(
-    {
-        *(*_TOOLS, "toolConfig", *_SCHEMA, *SYSTEM, *MESSAGES, "config"),
-        *("cache_control", "prompt_cache_retention", "prompt_cache_options"),
-    }
-)
-"""All that is read of a request."""
 
-
-def noted_prompt(
-    request: InferenceRequest, client: Any, asked: Mapping[str, Any], digest: Callable[[str], str]
-) -> Callable[[], SentPrompt | None]:
-    """What was sent, to be asked for later, of the request as it is now.
-
-    `asked` are the keyword arguments of the SDK's function.
-    """
+def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
+    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
     more = asked.get("extra_body")
     if more is not None and isinstance(more, Mapping):
         asked = {**more, **asked}
-    accounts = _accounts(client, asked)
-    read = {name: asked[name] for name in _READ.intersection(asked)}
-    try:
-        return partial(_told, digest, request, accounts, snapshot(read))
-    except UNREADABLE:
-        return constant(_told(digest, request, accounts, read))
-
-
-def _told(
-    digest: Callable[[str], str],
-    request: InferenceRequest,
-    accounts: list[str | int],
-    asked: Mapping[str, Any],
-) -> SentPrompt | None:
-    """Of its accounts, which may be keys, no more than a digest."""
     space = f"{request.provider}\n{request.server_address}\n{request.server_port}\n{request.model}"
-    for value in accounts:
-        space += f"\n{value}"
-    return sent_prompt(digest(space), asked)
+    for value in _accounts(client, asked):
+        if isinstance(value, (str, int)):
+            space += f"\n{value}"
+    return space
 
 
-def _accounts(client: Any, asked: Mapping[str, Any]) -> list[str | int]:
+def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
     held = getattr(client, "__dict__", {})
-    of_class = _told_by(client.__class__)
+    of_class = _names_of(client.__class__)
     accounts: list[Any] = list(map(partial(declared, client) if of_class else held.get, _ACCOUNT))
     if _OF_GOOGLE in held or _OF_GOOGLE in of_class:
         accounts.append(declared(declared(client, _OF_GOOGLE), "api_key"))
@@ -93,25 +63,24 @@ def _accounts(client: Any, asked: Mapping[str, Any]) -> list[str | int]:
                 accounts.append(value)
     if (_OF_BOTOCORE in held or _OF_BOTOCORE in of_class) and client.meta is not None:
         accounts.append(id(client))  # which is of one account
-    # Anthropic's `organization` is a part of the client, which nobody is to hold on to.
-    return [value for value in accounts if isinstance(value, (str, int))]
+    return accounts
 
 
-# What clients have that have it not of their own.
-_told_by = Remembered(
+_names_of = Remembered(
     lambda kind: [name for name in (*_ACCOUNT, _OF_GOOGLE, _OF_BOTOCORE) if hasattr(kind, name)]
 )
+"""What a class of clients has, and not only each of them."""
 
 
 def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
-    """From what is read of a request; `None` for what can't be.
-
-    Prompts of one `space` are served from one prompt cache.
+    """From the keyword arguments of the SDK's function; `None` for what can't be read.
 
     Tools come first, then a schema, the system prompt, the messages:
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
     https://developers.openai.com/api/docs/guides/prompt-caching
     """
+    if isinstance(request.get("extra_body"), Mapping):
+        request = {**request["extra_body"], **request}
     config = request.get("config")  # where google-genai has what others have beside the messages
     if isinstance(config, BaseModel):
         config = {name: getattr(config, name) for name in type(config).model_fields}
