@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import instructor
 import openai
 import pytest
 from instructor.cache import AutoCache
 from support.models import MESSAGES, User
 from support.prompts import GUIDE
 from support.recording import Recording
+from support.sellers import SELLERS
 from support.versions import namespace
 from support.ways import MODEL, make_client
 
 from llm_cache_otel import instrument
-from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.facts import InferenceRequest
 from llm_cache_otel.observe.attempt import Attempt
 from llm_cache_otel.observe.sent_prompt import prompt_space
@@ -65,6 +70,60 @@ def test_what_a_stream_says_after_the_end_of_its_call_is_not_told(
     assert chunks[-1].usage is not None
     assert attempt.facts().response.reported is None
     client.client.close()
+
+
+def test_what_goes_on_after_a_program_has_given_up_is_not_told(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    """It waits for an answer no longer, and Instructor asks twice for it nevertheless."""
+    sdk = openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=0)
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def slow(**request: Any) -> Any:
+        is_asked.set()
+        assert may_answer.wait(10)
+        return sdk.chat.completions.create(**request)
+
+    client = instructor.Instructor(client=sdk, create=instructor.patch(create=slow))
+    create, waited_for = client.create_fn, []
+
+    def given_up(*args: Any, **kwargs: Any) -> Any:
+        context = contextvars.copy_context()
+        waited_for.append(pool.submit(context.run, create, *args, **kwargs))
+        assert is_asked.wait(10)
+        raise TimeoutError
+
+    provider.cues.add(Cue(answer={}))
+    with ThreadPoolExecutor() as pool:
+        client.create_fn = given_up
+        instrument(client, **recording.providers)
+        with pytest.raises(TimeoutError):
+            client.create(model=MODEL, messages=MESSAGES, response_model=User)
+        may_answer.set()
+        assert waited_for[0].result(10).name
+    [create_span] = recording.spans("create User")
+    assert (create_span.attributes or {})["llm_cache.attempts"] == 1
+    [attempt] = [span for span in recording.spans() if span.name.startswith("chat")]
+    assert attempt.end_time == create_span.end_time
+    assert "gen_ai.usage.input_tokens" not in (attempt.attributes or {})
+    assert recording.sums("llm_cache.instrumentation.errors", "error.type") == {}
+    sdk.close()
+
+
+@pytest.mark.skipif("bedrock" not in SELLERS, reason="of which this Instructor asks for no tools")
+def test_a_default_model_by_another_name_is_told_of_a_miss_and_a_hit(
+    provider: SimulatedProvider, recording: Recording
+) -> None:
+    seller = SELLERS["bedrock"]
+    bare = seller.make(provider.url, False)
+    client = instructor.from_bedrock(bare.client, model=seller.model, cache=AutoCache())
+    instrument(client, **recording.providers)
+    for _ in range(2):
+        client.create(response_model=User, **seller.request("", "Who is Ada?"))
+    told = [span.attributes or {} for span in recording.spans("create User")]
+    assert [each["llm_cache.outcome"] for each in told] == ["miss", "hit"]
+    assert {each["gen_ai.request.model"] for each in told} == {seller.model}
+    bare.client.close()
 
 
 class Slotted:

@@ -79,7 +79,7 @@ def _checked_prices(value: Any) -> Mapping[str, Rates]:
             names = ", ".join(Rates.__dataclass_fields__)
             raise ValueError(
                 f"must say input and output of {model!r}, and no more than {names}; "
-                f"got {', '.join(map(str, rates)) or 'nothing':.80}"
+                f"got {', '.join(name for name in rates if isinstance(name, str)) or 'nothing':.80}"
             ) from None
         except ValueError as error:
             raise ValueError(f"is wrong of {model!r}: {error}") from None

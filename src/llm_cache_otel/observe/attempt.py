@@ -21,11 +21,7 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
-from llm_cache_otel.observe.inference_response import (
-    inference_response,
-    merged,
-    reports_all,
-)
+from llm_cache_otel.observe.inference_response import inference_response, merged, reports_all
 from llm_cache_otel.observe.neighbours import neighbours_of
 from llm_cache_otel.observe.reported import fields_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
@@ -106,6 +102,8 @@ class Attempt:
 
     def heard(self, response: Any) -> None:
         """Note an answer: what becomes of it may still fail."""
+        if self._call is None:
+            return  # it is told without what comes after its end
         try:
             answer = fields_of(response)
             if not isinstance(answer, dict):
@@ -118,11 +116,12 @@ class Attempt:
                 raise
 
     def could_not_be_parsed(self, error: BaseException) -> None:
-        self._parse_error_type = error_type(error)
+        if self._call is not None:
+            self._parse_error_type = error_type(error)
 
     def _chunk(self, event: Any) -> None:
         if self._call is None:
-            return  # it is told without what comes after its end
+            return  # as `heard`
         chunk = answers.unwrapped(event)
         self._response = merged(self._response, inference_response(chunk))
         self._reported_all = self._reported_all or reports_all(chunk)
@@ -212,5 +211,6 @@ class HookTap(wrapt.BaseObjectProxy[Any]):
     def emit_parse_error(self, error: Exception, **metadata: Any) -> None:
         call = self._self_call
         with call.reporter.guard("hooks"):
-            call.attempts[-1].could_not_be_parsed(error)
+            if call.attempts:
+                call.attempts[-1].could_not_be_parsed(error)
         self.__wrapped__.emit_parse_error(error, **metadata)

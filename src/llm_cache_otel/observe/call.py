@@ -54,6 +54,7 @@ class Call(Surroundings, AskedCache):
     _spending: Spending | None = None
     _key_part: str | None = None
     _error_type: str | None = None
+    _over: tuple[Attempt, ...] = ()
     _attempts: tuple[AttemptFacts, ...] = ()
     _end = 0
     _awaits_stream = False
@@ -177,7 +178,8 @@ class Call(Surroundings, AskedCache):
         self._key_arguments = arguments
         request = arguments.get("request", arguments)  # until 1.16 it is not given as a whole
         # What the user has put around Instructor's function may ask another model than was asked for.
-        if self.provider is None or self.mode is None or request.get("model") != self.model:
+        model = request.get("model")  # Bedrock's has another name, which `learn` knows
+        if model is None or model != self.model or self.provider is None or self.mode is None:
             self.learn(arguments.get("provider"), arguments.get("mode"), request)
 
     def _finish(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
@@ -189,8 +191,10 @@ class Call(Surroundings, AskedCache):
         if self._missed is not None:
             self.has_missed(self._missed)
         if self.attempts:
+            # What goes on underneath, where a program has waited for no longer, is no part of it any more.
+            self._over, self.attempts = self.attempts, ()
             end_ns = self._offset + self._end
-            for attempt in self.attempts:
+            for attempt in self._over:
                 attempt.over(end_ns)
         if self._spending is not None:
             with self.reporter.guard("spending"):
@@ -201,7 +205,7 @@ class Call(Surroundings, AskedCache):
         self.reporter.ended(self, dropped=dropped)
 
     def _attempt_facts(self) -> tuple[AttemptFacts, ...]:
-        return self._attempts or tuple([attempt.facts() for attempt in self.attempts])
+        return self._attempts or tuple([attempt.facts() for attempt in self._over])
 
     def facts(self) -> CallFacts:
         """Once it is over."""

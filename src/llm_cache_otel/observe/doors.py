@@ -72,8 +72,9 @@ def mend_for(target: Any) -> str | None:
 
 def _method_of_client(target: Any) -> str | None:
     """The name of a method by which a client asks a model; a function that is observed is a program's own."""
-    owner = target.__self__ if isinstance(target, MethodType) else None
-    name = getattr(target, "__name__", None)
+    if type(target) is not MethodType:  # and nothing else is asked before that is known
+        return None
+    owner, name = target.__self__, getattr(target, "__name__", None)
     if not isinstance(name, str):
         return None
     is_instructors = isinstance(owner, Instructor) and hasattr(Instructor, name)

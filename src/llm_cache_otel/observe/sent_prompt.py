@@ -61,8 +61,9 @@ def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
         for name, value in headers.items():
             if isinstance(name, str) and name.lower() in _ACCOUNT_HEADERS:
                 accounts.append(value)
-    if (_OF_BOTOCORE in held or _OF_BOTOCORE in of_class) and client.meta is not None:
-        accounts.append(id(client))  # which is of one account
+    if _OF_BOTOCORE in held or _OF_BOTOCORE in of_class:
+        is_botocores = declared(client, _OF_BOTOCORE) is not None
+        accounts.append(id(client) if is_botocores else None)  # which is of one account
     return accounts
 
 
