@@ -46,7 +46,7 @@ WHEN_MADE = (
 
 ONLY_OF_WHOLE_REQUESTS = (
     *("observe.keyed_request._parameters", "interpret.patterns._parameters"),
-    "observe.keyed_request._is_in",
+    *("observe.keyed_request._in_key", "observe.keyed_request._is_in"),
     "observe.sections._plain",
 )
 """What runs where keys are of more than models, messages, schemas and modes."""
