@@ -24,7 +24,7 @@ from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.later import later
 from llm_cache_otel.reporter import Reporter
 
-RAN = {("3.11", "1.17"): {"hit": (1_181, 4_700), "miss": (6_519, 17_050)}}
+RAN = {("3.11", "1.17"): {"hit": (1_181, 4_700), "miss": (6_701, 17_050)}}
 """By Python and Instructor: while the caller waits, and later, until the SDK has the spans. Less is an
 occasion to lower it."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,7 +13,6 @@ import instructor
 import openai
 import pytest
 from instructor.cache import AutoCache, BaseCache
-from pydantic import BaseModel
 from support.models import City, DictCache, User
 from support.prompts import GUIDE
 from support.recording import Recording
@@ -73,10 +71,6 @@ SABOTAGED = [
 ]
 
 
-class Dated(BaseModel):
-    on: date
-
-
 class InAnother(BaseCache):
     """Does as the adapter does that it holds."""
 
@@ -127,7 +121,7 @@ def program(provider: SimulatedProvider, observe: Callable[..., None]) -> list[A
         ask(f"Who is number {turn}?", GUIDE[: 4 * 850], cache=None)
         if HAS_NAMESPACES:
             ask("Who is Ada?", timeout=30 + turn)
-            ask("Who is Ada?", context={"of": Dated(on=date(2026, 1, 1 + turn))})
+            ask("Who is Ada?", context={"of": User(name="Ada", age=turn)})
     for cache in (DictCache(), inside):
         ask("Who is Ada?", cache=cache)
         ask("Who is Ada?", cache=cache, cache_ttl=5)

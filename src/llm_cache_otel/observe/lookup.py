@@ -34,9 +34,6 @@ _Asked = tuple[int, int, Operation, bool | None, int | None, float | None, str |
 """Start and end, the operation, whether it hit, the size, the TTL, an error's type: as in `BackendFacts`."""
 
 
-_FOR_EVER = {"ttl": None}
-
-
 class _CacheStep:
     """What lookup and store share: a span of their own around a tapped adapter.
 
@@ -104,11 +101,8 @@ class _CacheStep:
         method, args, kwargs, value, error, start, end = noted
         hit = ttl = None
         if method.operation is Operation.SET:
-            if len(args) == 2 and kwargs == _FOR_EVER:  # as Instructor mostly asks
-                value = args[1]
-            else:
-                asked = method.asked(args, kwargs)
-                value, ttl = asked.value, asked.ttl
+            asked = method.asked(args, kwargs)
+            value, ttl = asked.value, asked.ttl
         elif error is None:
             hit = value is not None
         size = len(value) if type(value) is str and value.isascii() else entry_size(value)

@@ -79,8 +79,7 @@ class _Retry:
     def __init__(
         self, call: Call, args: Args, kwargs: Kwargs, observed: Callable[..., Any]
     ) -> None:
-        if call.keyed is None or None in (call.model, call.provider, call.mode):
-            call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
+        call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
         hooks = kwargs.get("hooks")
         if hooks is None:
             hooks = instructor_api.no_hooks()
