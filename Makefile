@@ -12,7 +12,7 @@ SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 help:
 	@echo "make demo             hits and misses of a real client, arriving at a real OTLP receiver"
-	@echo "make test             lint, types, and every test but e2e's"
+	@echo "make test             lint, types, and every test but soak's and e2e's"
 	@echo "make coverage         the same tests, and what of the code they run"
 	@echo "make test-matrix      the tests of observing, on every Instructor, Python and OpenTelemetry that we claim"
 	@echo "make test-instructor  Instructor's own tests, without us and with us, compared"
