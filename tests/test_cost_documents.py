@@ -12,7 +12,7 @@ from support.versions import HAS_NAMESPACES
 
 from bench import documents, result, tables, worker
 from bench.load import fill
-from bench.names import BARE, OURS, WRAPPED
+from bench.names import BARE, OURS, UNSAMPLED, WRAPPED, WRAPPED_UNSAMPLED
 from bench.workload import Provider, ask, messages
 
 
@@ -71,14 +71,20 @@ def test_what_grows_is_not_called_flat(small: float, large: float, said: str) ->
 
 def test_a_target_is_met_or_not() -> None:
     others = {BARE: pair(100.0), WRAPPED: pair(101.0, 101.5)}
-    rounds = {"hit": {**others, OURS: pair(102.0)}, "miss": {**others, OURS: pair(106.0)}}
+    unsampled = {UNSAMPLED: pair(102.1), WRAPPED_UNSAMPLED: pair(100.7, 101.1)}
+    rounds = {
+        "hit": {**others, OURS: pair(102.0), **unsampled},
+        "miss": {**others, OURS: pair(106.0)},
+    }
     (table,) = tables.tables({"cost": {"rounds": rounds}})
     told = {(row[0], row[1]): row[4] for row in table.rows}
     assert told["hit", "llm-cache-otel"] == "≤ 1.03 ✓, ≤ 1.08 ✓"
     assert told["miss", "llm-cache-otel"] == "≤ 1.05 ✗, ≤ 1.1 ✓"
+    assert told["hit", UNSAMPLED] == "≤ 1.02 ✗"
     assert told["hit", "bare"] == ""
     assert table.note.endswith(
-        "ours adds, of a hit's wall 1.0%, of its CPU 0.5%; of a miss's wall 5.0%, of its CPU 4.5%."
+        "ours adds, of a hit's wall 1.0%, of its CPU 0.5%; of an unsampled hit's wall 1.4%, of its CPU 1.0%; "
+        "of a miss's wall 5.0%, of its CPU 4.5%."
     )
 
 

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated")  # of redis
 
 WATCHED = (
     *("observe.function", "observe.store", "observe.spending.", "observe.model_source."),
+    "observe.step.FunctionSurroundings.",
     *("observe.backend.BackendStep.", "observe.instructor_api.default_model"),
     *("interpret.function_hits.", "interpret.stored_calls.StoredCalls.", "facts.origin."),
     *(f"interpret.bills.Bills.{name}" for name in ("with_origin", "of_origin")),

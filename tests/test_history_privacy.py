@@ -151,7 +151,7 @@ def test_memory_stays_flat() -> None:
         history.stored(key, now, None)
         history.ended(key)
         history.relieve()
-        prompts.compare_and_add(SentPrompt("s", (system, user)), now, None, is_marked=False)
+        prompts.compare_and_add(SentPrompt(1, (system, user)), now, None, is_marked=False)
 
     sizes = []
     for number in range(100_000):
@@ -176,7 +176,7 @@ from llm_cache_otel.interpret.sent_prompts import sent_prompts
 class Cache: ...
 
 cache = Cache()
-prompt = SentPrompt("space", (Section("messages", "Who is Ada?" * 100, "user", 0),))
+prompt = SentPrompt(1, (Section("messages", "Who is Ada?" * 100, "user", 0),))
 
 def look(now):
     history = histories.of(cache, None, lambda _: None)

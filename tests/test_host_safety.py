@@ -13,7 +13,7 @@ import pytest
 from instructor.cache import AutoCache
 from openinference.instrumentation.openai import OpenAIInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.trace import NoOpTracerProvider
+from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, SpanContext, use_span
 from support.models import MESSAGES, City, DictCache, FailingCache, User
 from support.recording import Recording
 from support.sabotage import FUNCTIONS, Broken
@@ -52,13 +52,11 @@ TRUSTED = {
     "observe.clients._held_by",  # what every reading of a client's function begins with
     "observe.every_client._Patches.patch",
     "observe.seams._key",
-    "observe.seams._asking",
+    *("observe.cache_use.asking", "observe.cache_use._in_memory", "observe.step.step_back"),
+    *("observe.cache_use.MemoryTap.get", "observe.cache_use.MemoryTap.set"),
     "observe.seams._retry_sync",
     "observe.seams._retry_async",
-    "observe.backend.Tap.get",
-    *("observe.backend.Tap.set", "observe.backend.MemoryTap.get", "observe.backend.MemoryTap.set"),
-    "observe.backend._timed",
-    "observe.backend._observed",
+    *("observe.backend.Tap.get", "observe.backend.Tap.set", "observe.backend._observed"),
     *("observe.store_methods.StoreMethods.get", "observe.store_methods._awaited"),
     "observe.backend.is_busy",
     "observe.attempt.HookTap.emit_parse_error",
@@ -84,7 +82,12 @@ OFF_THE_PATH = (
     # What runs at the front door, when a target is instrumented or let go, and at exit.
     *("forks.", "arguments.", "instrument.", "instrumentor.", "observe.doors.", "reporters."),
     *("settings.", "_"),
-    *("emit.bounded.Bounded.__init__", "emit.spans.Spans.__init__"),
+    *(
+        "emit.bounded.Bounded.__init__",
+        "emit.spans.Spans.__init__",
+        "emit.dropping.Dropping.__init__",
+        "emit.dropping._is_plain",
+    ),
     "emit.whole_span.WholeSpans.__init__",
     *(
         "emit.gauges.Gauges.__init__",
@@ -120,7 +123,8 @@ OFF_THE_PATH = (
         *(f"later.Later.{name}" for name in ("__init__", "_begin_anew", "wait", "_run", "_do_all")),
         *(f"later.Later.{name}" for name in ("_do_one", "_close", "_has_helped")),  # test_later.py
         *(f"later.Later.{name}" for name in ("pause", "resume", "end")),  # of forks
-        *(f"reporter.Reporter.{name}" for name in ("_say", "_pass_on", "_load")),
+        *(f"reporter.Reporter.{name}" for name in ("_say", "_pass_on", "_load", "tell")),
+        "observe.call.Call.tell",
         "later._guarded",
         "observe.remembered.Remembered.__init__",
         "emit.lazy._AroundForks.",
@@ -130,7 +134,6 @@ OFF_THE_PATH = (
         *("emit.durations.Durations.__init__", "emit.metrics.Metrics._durations"),
         *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
         *("later.Later.come_first_at_exit", "later.Later.ready"),  # test_pipeline_safety.py
-        "observe.call._nobody",  # whom a call that is over would ask
         *("observe.seams._is_open", "observe.seams.is_seam"),
         "observe.seams.replaced",
         "observe.instructor_api.",
@@ -157,12 +160,14 @@ ELSEWHERE = (
         "interpret.stored_calls.",
         "interpret.inference.",
         "observe.reported.",
+        "observe.noted_answer.",
         "emit.bill_",
         "facts.",
     ),
     *("reporter.Reporter._dropped_count", "observe.inference_response.reports_all"),
     # test_function_safety.py
     *("observe.function", "observe.store", "observe.spending.", "observe.model_source."),
+    "observe.step.FunctionSurroundings.",
     *("interpret.function_hits.", "interpret.advice.stale_model", "emit.gauges.Inventory.prepare"),
     *("emit.metrics.Metrics.record_function_hits", "reporter.Reporter.ready"),
     *("reporter.Reporter.function_hits", "reporter.Reporter._say_hits"),
@@ -171,7 +176,7 @@ ELSEWHERE = (
     "interpret.histories.",
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.adapter._place", "observe.adapter.full_at"),
+    *("observe.snapshot.", "observe.adapter._place", "observe.adapter.full_at"),
     "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
     "interpret.outcome._without_lookup",  # with an Instructor whose insides have moved: test_insides.py
@@ -206,7 +211,9 @@ SABOTAGED = [
 
 Observe = Callable[..., None]
 NAMESPACE = namespace("program")
+NOT_SAMPLED = NonRecordingSpan(SpanContext(7, 8, is_remote=False))
 ONE_ATTEMPT = {"max_retries": max_retries(attempts=1)}
+WANTED = {"response_format": {"type": "json_object"}, "seed": 3}
 OTHER = {**REQUEST, "messages": [{"role": "user", "content": "Grace is 85"}]}
 
 
@@ -242,8 +249,8 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     neighbour.uninstrument()
     seen.append(by_hand.create(**OTHER, **in_own).model_dump())
     provider.cues.add(Cue(answer={}))
-    seen.append(client.create(**REQUEST).model_dump())
-    seen.append(client.create(**REQUEST).model_dump())
+    with use_span(NOT_SAMPLED):
+        seen.append(client.create(**REQUEST).model_dump())
     seen.append([type(each).__name__ for each in client.create_with_completion(**REQUEST)])
     seen.append(client.create(**REQUEST, cache=own, cache_ttl=5).model_dump())
     seen += [sorted(own.entries.items()), own.get("nothing")]
@@ -257,7 +264,7 @@ def sync_program(provider: SimulatedProvider, observe: Observe) -> list[Any]:
     seen.append(client.create(**{**REQUEST, "response_model": int}))
     seen.append(client.create(**{**REQUEST, "response_model": Union[User, City]}).model_dump())
     seen.append(client.create(**REQUEST, context={"x": {1, 2}}).model_dump())
-    stream = client.create(**{**REQUEST, "response_model": None}, stream=True)
+    stream = client.create(**{**REQUEST, "response_model": None}, **WANTED, stream=True)
     seen.append([chunk.id for chunk in stream])
     with suppress_instrumentation():
         seen.append(client.create(**REQUEST).model_dump())
@@ -324,11 +331,13 @@ def test_the_program_sees_what_it_saw_without_us(
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     sabotage = Broken(FUNCTIONS[name])
+    held: list[Any] = []  # with their caches, until all is told
 
     def observe(*targets: Any) -> None:
         sabotage.stop()
         for target in targets:
             instrument(target, **recording.providers)
+        held.extend(targets)
         sabotage.start()
 
     errors = ("llm_cache.instrumentation.errors", "llm_cache.instrumentation.where")

@@ -102,7 +102,7 @@ def test_an_interrupt_leaves_nothing_behind(
         )
         assert surroundings.get(NOWHERE).call is None, interrupt.where
         recording.clear()
-    assert interrupted > 30
+    assert interrupted > 25
     client.client.close()
 
 

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import instructor
 import openai
@@ -37,6 +38,7 @@ from llm_cache_otel import flush, instrument, uninstrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.emit.ahead import Ahead
 from llm_cache_otel.later import Later, later
+from llm_cache_otel.reporters import reporters
 
 OUTCOMES = "llm_cache.requests", "llm_cache.outcome"
 REQUEST: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "response_model": User}
@@ -98,6 +100,14 @@ class Exported:
         return [span.name for span in self.exporter.get_finished_spans()]
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is flushed that another test has left, whose exporter may fail."""
+    flush(30)
+    monkeypatch.setattr(reporters, "_made", WeakValueDictionary())
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_call_says_nothing_until_somebody_wants_to_know(
     provider: SimulatedProvider, recording: Recording
 ) -> None:
@@ -155,12 +165,13 @@ def test_an_applications_own_flushing_wants_to_know(how: str, provider: Simulate
     assert len(second.get_finished_spans()) == len(exported.names)
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_provider_that_flushes_side_by_side_is_left_as_it_is(provider: SimulatedProvider) -> None:
     side_by_side = ConcurrentMultiSpanProcessor()
     exported = Exported(active_span_processor=side_by_side)
     exported.client(provider).create(**REQUEST)
     assert [type(each) for each in side_by_side._span_processors] == [BatchSpanProcessor]
-    flush(10)  # which may not succeed with what other tests have shut down
+    assert flush(10)
     assert exported.names.count("create User") == 1
     side_by_side._executor.shutdown()
 

@@ -224,7 +224,7 @@ def test_only_the_role_has_changed() -> None:
     for number, role in enumerate(("system", "developer")):
         section = Section("messages", GUIDE, role, 0)
         compared = sent.compare_and_add(
-            SentPrompt("space", (section,)), Interval(number, number), None, is_marked=False
+            SentPrompt(1, (section,)), Interval(number, number), None, is_marked=False
         )
     assert compared.diverges == Divergence("messages", 0)
     assert (compared.shared, compared.moved) == (0, len(GUIDE))
@@ -236,7 +236,7 @@ def test_a_prompt_that_was_forgotten_here_has_not_changed(monkeypatch: pytest.Mo
 
     def compare(seed: int, now: int) -> sent_prompts.Comparison:
         section = Section("messages", prose(seed, 150), "user", 0)
-        prompt = SentPrompt("space", (section,))
+        prompt = SentPrompt(1, (section,))
         return sent.compare_and_add(prompt, Interval(now, now), None, is_marked=False)
 
     compare(0, 0)
@@ -261,7 +261,7 @@ def test_little_that_moved_explains_nothing() -> None:
             Interval(seed, seed),
             InferenceRequest("chat", "anthropic", "claude-sonnet-5-5"),
             InferenceResponse(),
-            prompt=SentPrompt("space", sections),
+            prompt=SentPrompt(1, sections),
         )
         call = CallFacts(
             Interval(seed, seed), CacheGiven.NOTHING, AnswerKind.MODEL, attempts=(attempt,)

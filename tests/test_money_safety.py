@@ -53,7 +53,7 @@ SABOTAGED = [
         (
             *("interpret.usage.", "interpret.price", "interpret.rates.", "interpret.bills."),
             *("interpret.stored_calls.", "interpret.inference.", "observe.reported."),
-            *("emit.bill_", "facts."),
+            *("observe.noted_answer.", "emit.bill_", "facts."),
             *("reporter.Reporter._dropped_count", "observe.inference_response.reports_all"),
         )
     )
@@ -63,6 +63,7 @@ SABOTAGED = [
             *BEFORE_THE_CALL,
             *AROUND_FORKS,
             *OF_FUNCTIONS,
+            "facts.miss.",  # test_reason_safety.py
             THE_DOCTORS,
             "emit.bill_metrics.BillMetrics.__init__",
         )

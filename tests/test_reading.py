@@ -20,7 +20,7 @@ from llm_cache_otel.observe.errors import error_type
 from llm_cache_otel.observe.inference_response import inference_response, reports_all
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.reported import NAMES, reported_usage
-from llm_cache_otel.observe.response_model import display_name, schema_digest
+from llm_cache_otel.observe.response_model import display_name, shown, whole_schema_digest
 
 
 class Colour(enum.Enum):
@@ -59,11 +59,13 @@ def test_a_response_model_is_named_and_never_quoted(response_model: Any, name: s
 
 
 def test_a_schema_digest_is_the_same_in_every_process_and_only_for_models() -> None:
-    assert schema_digest(User) == schema_digest(User) == "76b9f6a4"
-    assert schema_digest(City) != schema_digest(User)
-    assert schema_digest(Generic) is not None
+    digest = whole_schema_digest(User)
+    assert shown(digest) == shown(whole_schema_digest(User)) == "76b9f6a4"
+    assert whole_schema_digest(City) != digest
+    assert whole_schema_digest(Generic) is not None
     for other in (None, int, list[User], Union[User, City], "User"):
-        assert schema_digest(other) is None
+        assert whole_schema_digest(other) is None
+    assert shown(None) is None
 
 
 @pytest.mark.parametrize(

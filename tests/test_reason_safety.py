@@ -31,6 +31,7 @@ WATCHED = (
     "interpret.histories.",
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
+    *("observe.snapshot.", "facts.miss.KeyedRequest."),
     *("observe.adapter._place", "observe.adapter.full_at"),
     "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
@@ -45,6 +46,7 @@ WHEN_MADE = (
 ONLY_OF_WHOLE_REQUESTS = (
     *("observe.keyed_request._parameters", "interpret.patterns._parameters"),
     *("observe.keyed_request._in_key", "observe.keyed_request._is_in"),
+    "observe.keyed_request._is_constant",
     "observe.sections._plain",
 )
 """What runs where keys are of more than models, messages, schemas and modes."""
@@ -146,6 +148,12 @@ def program(provider: SimulatedProvider, observe: Callable[..., None]) -> list[A
             messages=[{"role": "user", "content": [marked, {"type": "text", "text": "Who?"}]}],
         )
         seen.append(answer.model_dump())
+    plain = [{"role": "user", "content": "Who is Ada, plainly?"}]
+    seen.append(
+        client.create(
+            messages=plain, response_model=User, cache=small, **namespace("n")
+        ).model_dump()
+    )
     sdk.close()
     theirs.close()
     later.wait(10)  # while the caches live

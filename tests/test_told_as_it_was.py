@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +14,7 @@ import instructor
 import openai
 import pytest
 from instructor.cache import AutoCache
+from pydantic import BaseModel
 from support.models import MESSAGES, User
 from support.prompts import GUIDE
 from support.recording import Recording
@@ -22,25 +25,32 @@ from support.ways import MODEL, make_client
 from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.facts import InferenceRequest
+from llm_cache_otel.later import later
 from llm_cache_otel.observe.attempt import Attempt
 from llm_cache_otel.observe.sent_prompt import prompt_space
 
 
+@pytest.mark.parametrize("in_parts", [False, True], ids=["read later", "read at once"])
 def test_what_a_program_changes_after_its_call_is_not_told(
-    provider: SimulatedProvider, recording: Recording
+    in_parts: bool, provider: SimulatedProvider, recording: Recording
 ) -> None:
     client = make_client(provider, cache=AutoCache(), **namespace("n"))
     instrument(client, **recording.providers)
+
+    def content(text: str) -> Any:
+        return [{"type": "text", "text": text}] if in_parts else text
 
     def ask(messages: list[dict[str, Any]]) -> Any:
         asked = {"model": MODEL, "messages": messages, "response_model": User}
         return client.create_with_completion(**asked)
 
-    history = [{"role": "user", "content": f"{GUIDE} Who is Ada?"}]
+    history = [{"role": "user", "content": content(f"{GUIDE} Who is Ada?")}]
     _, completion = ask(history)
     reported = copy.deepcopy(completion.usage)
     completion.usage.prompt_tokens = 0
     completion.model = "another"
+    if in_parts:
+        history[0]["content"][0]["text"] = "Nobody asks that."
     history[0]["content"] = "Nobody asks that."
     history.append({"role": "user", "content": "Nor that."})
     attempt = next(span for span in recording.spans() if span.name.startswith("chat"))
@@ -48,7 +58,7 @@ def test_what_a_program_changes_after_its_call_is_not_told(
     assert told["gen_ai.usage.input_tokens"] == reported.prompt_tokens
     assert told["gen_ai.response.model"] != "another"
     recording.clear()
-    ask([{"role": "user", "content": f"{GUIDE} How old is she?"}])
+    ask([{"role": "user", "content": content(f"{GUIDE} How old is she?")}])
     miss = next(span.attributes or {} for span in recording.spans() if "create" in span.name)
     assert miss["llm_cache.reason"] == "near_duplicate_prompt"
     assert miss["llm_cache.divergence.message"] == 0
@@ -126,6 +136,64 @@ def test_a_default_model_by_another_name_is_told_of_a_miss_and_a_hit(
     bare.client.close()
 
 
+class Down(Exception):
+    """A cache's."""
+
+
+@pytest.mark.parametrize("method", ["get", "set"])
+def test_what_failed_in_memory_is_freed_at_once(
+    method: str, provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Text(dict[str, Any]):
+        pass
+
+    def fails(*_: object, **__: object) -> None:
+        raise Down
+
+    def ask() -> weakref.ref[Any]:
+        cache = AutoCache()
+        monkeypatch.setattr(cache, method, fails)
+        client = instrument(make_client(provider, cache=cache), **recording.providers)
+        message = Text(role="user", content="Who is Ada?")
+        with pytest.raises(Down):
+            client.create(model=MODEL, messages=[message], response_model=User)
+        client.client.close()
+        monkeypatch.undo()
+        return weakref.ref(message)
+
+    ask()
+    gc.collect()
+    gc.disable()
+    try:
+        held = ask()
+        later.wait(10)
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_the_prompt_of_an_answer_that_reports_nothing_is_not_read(recording: Recording) -> None:
+    dumped: list[str] = []
+
+    class Part(BaseModel):
+        def model_dump(self, *args: Any, **kwargs: Any) -> Any:
+            dumped.append("by us")
+            return super().model_dump(*args, **kwargs)
+
+    answer = {"id": "a", "model": "m", "usage": None, "choices": [{"finish_reason": "stop"}]}
+    create = instructor.patch(create=lambda **_: answer)
+    client = instrument(instructor.Instructor(None, create=create), **recording.providers)
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Who?", "more": Part()}]}]
+    assert client.create(model=MODEL, messages=messages, response_model=None) is answer
+    assert len(recording.spans()) == 2
+    assert dumped == []
+
+
+class Unhashable(str):
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Slotted:
     __slots__ = ("api_key",)
 
@@ -160,4 +228,8 @@ def test_accounts_are_told_apart_wherever_a_client_has_its_own(make: Any) -> Non
     one, other = make("one"), make("two")
     assert prompt_space(request, one, {}) != prompt_space(request, other, {})
     assert prompt_space(request, one, {}) == prompt_space(request, one, {})
-    assert prompt_space(request, None, {}) == "p\nNone\nNone\nm"
+    assert prompt_space(request, None, {}) != prompt_space(request, one, {})
+    asked = {"prompt_cache_key": Unhashable("a")}
+    assert prompt_space(request, one, asked) == prompt_space(
+        request, one, {"prompt_cache_key": "a"}
+    )

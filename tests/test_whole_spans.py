@@ -34,7 +34,6 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
     ALWAYS_ON,
     Decision,
     Sampler,
@@ -195,14 +194,13 @@ class Quietly(SpanProcessor):
     "providers",
     [
         lambda: {"sampler": ALWAYS_ON},
-        lambda: {"sampler": ALWAYS_OFF},
         dict,
         lambda: {"sampler": Deciding(Decision.RECORD_ONLY, {})},
         lambda: {"sampler": Deciding(Decision.RECORD_AND_SAMPLE, {"odd": object, "rule": 3})},
         lambda: {"sampler": Deciding(Decision.DROP, {"rule": 3})},
         lambda: {"span_limits": SpanLimits(max_attributes=500)},
     ],
-    ids=["all", "none", "as the parent", "recorded only", "with more", "dropped", "much room"],
+    ids=["all", "as the parent", "recorded only", "with more", "dropped", "much room"],
 )
 @pytest.mark.parametrize("random", [True, False])
 def test_what_is_sent_is_what_the_sdk_would_have_made(

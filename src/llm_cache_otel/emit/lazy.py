@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -18,18 +17,23 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Opening
+from llm_cache_otel.facts import Opening, OpeningParts
 from llm_cache_otel.guard import Guard
 
 _RLock = type(threading.RLock())
 """That which `threading.RLock` makes, in one step less."""
 
 
-class LazySpan(Span):
-    """Stands in for the span that `start` starts, once, when it is first asked for anything. Thread-safe.
+class Starter(Protocol):
+    def start(self, opening: Opening, around: Context, guard: Guard, *, is_over: bool) -> Span:
+        """`is_over` if nobody can write to it any longer."""
+        ...
 
-    It begins `around`; where starting it fails, what begins within it is of the span there. `start` is told
-    whether it is over already, so that nobody can write to it any longer.
+
+class LazySpan(Span):
+    """Stands in for a span that is started once, when it is first asked for anything. Thread-safe.
+
+    It begins `around`; where starting it fails, what begins within it is of the span there.
     """
 
     _span: Span | None = None
@@ -37,16 +41,15 @@ class LazySpan(Span):
 
     def __init__(
         self,
-        start: Callable[[Opening, Context, Guard, bool], Span],
-        opening: Callable[[], Opening],
+        starter: Starter,
+        opening: OpeningParts,
         around: Context,
         guard: Guard,
     ) -> None:
-        self._start = start
+        self._starter = starter
         self._opening = opening
         self.around = around
         self._guard = guard
-        self._lock = _RLock()
 
     @property
     def started(self) -> Span:
@@ -60,7 +63,8 @@ class LazySpan(Span):
         return self._begin(is_over=True) if span is None else span
 
     def _begin(self, *, is_over: bool) -> Span:
-        with self._lock:
+        # Made when it is needed, by one of those who need it: this is atomic.
+        with vars(self).setdefault("_lock", _RLock()):
             span = self._span or self._meanwhile
             if span is None:
                 around = get_current_span(self.around).get_span_context()
@@ -68,7 +72,9 @@ class LazySpan(Span):
                 self._meanwhile = meanwhile = NonRecordingSpan(around)
                 try:
                     with self._guard("spans"):
-                        span = self._start(self._opening(), self.around, self._guard, is_over)
+                        span = self._starter.start(
+                            Opening(*self._opening), self.around, self._guard, is_over=is_over
+                        )
                     self._span = span = span or meanwhile
                 finally:  # after an interrupt, it is started by the next who asks
                     self._meanwhile = None
@@ -119,7 +125,7 @@ class LazySpan(Span):
         return getattr(self.started, name)
 
 
-_OWN = ("_start", "_opening", "_around", "_guard", "_lock")
+_OWN = ("_starter", "_opening", "around", "_guard", "_lock")
 
 
 class _AroundForks:

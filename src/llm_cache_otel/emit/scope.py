@@ -46,3 +46,11 @@ class SpanScope:
         except Exception:
             context_api.detach(token)  # which has its own say
         self._token = None  # last: an interrupt may have it left once more
+
+
+class Dropped(SpanScope):
+    """Where a span would be dropped: there is none, and what begins within is of the one around."""
+
+    def enter(self) -> None: ...
+
+    def leave(self) -> None: ...

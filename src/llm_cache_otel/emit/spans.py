@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
@@ -29,9 +27,10 @@ from llm_cache_otel.emit.bill_attributes import (
 from llm_cache_otel.emit.bounded import Bounded
 from llm_cache_otel.emit.company import InferenceSpans, end_of, is_told, is_told_around
 from llm_cache_otel.emit.current import current_context
+from llm_cache_otel.emit.dropping import Dropping
 from llm_cache_otel.emit.lazy import LazySpan
 from llm_cache_otel.emit.miss_attributes import prompt_attributes
-from llm_cache_otel.emit.scope import SpanScope
+from llm_cache_otel.emit.scope import Dropped, SpanScope
 from llm_cache_otel.emit.sendable import sendable
 from llm_cache_otel.emit.span_attributes import (
     at_creation,
@@ -50,6 +49,7 @@ from llm_cache_otel.facts import (
     LookupFacts,
     Neighbour,
     Opening,
+    OpeningParts,
     PromptFinding,
     Scope,
     SpanRole,
@@ -75,30 +75,43 @@ class Spans:
         self._alone = alone
         self._tracer = provider.get_tracer(names.SCOPE, __version__, names.SCHEMA_URL)
         self._whole = WholeSpans(self._tracer)
+        self._dropping = Dropping(self._tracer)
         self._create_names = Bounded(other=names.CREATE)
         if not alone:
             go_ahead(self, end_of(self._tracer))
 
     def open(
-        self, opening: Callable[[], Opening], signals: Signals, guard: Guard, around: Context
+        self, opening: OpeningParts, signals: Signals, guard: Guard, around: Context
     ) -> SpanScope:
-        span = LazySpan(self._start, opening, around, guard)
+        parent = around.get(_SPAN)
+        try:
+            dropping = self._dropping
+            if (dropping.roots if parent is None else dropping.some) and dropping.drops(parent):
+                return Dropped(INVALID_SPAN, around, signals)
+        except Exception as error:
+            if not guard.swallows("spans", error):
+                raise
+        span = LazySpan(self, opening, around, guard)
         # As `set_span_in_context`, in one step.
         return SpanScope(span, Context({**around, _SPAN: span}), signals)
 
     def open_attempt(
-        self, opening: Opening, signals: Signals, guard: Guard, inference_spans: InferenceSpans
+        self,
+        opening: OpeningParts,
+        neighbours: tuple[Neighbour, ...],
+        signals: Signals,
+        guard: Guard,
+        inference_spans: InferenceSpans,
     ) -> SpanScope:
         """`open`, unless somebody else tells the inference."""
-        context = around = current_context()
+        around = current_context()
         spans_told, metrics_told = self._told_elsewhere(
-            opening.neighbours, signals, inference_spans, is_told_around(around)
+            neighbours, signals, inference_spans, is_told_around(around)
         )
-        span: Span = INVALID_SPAN
-        if not spans_told:
-            span = LazySpan(self._start, lambda: opening, around, guard)
-            context = Context({**around, _SPAN: span})
-        scope = SpanScope(span, context, signals)
+        if spans_told:
+            scope = SpanScope(INVALID_SPAN, around, signals)
+        else:
+            scope = self.open(opening, signals, guard, around)
         scope.stepped_back, scope.metrics_stepped_back = spans_told, metrics_told
         return scope
 
@@ -118,13 +131,8 @@ class Spans:
         spans_told = not self._alone and (around or is_told(tellers, self._tracer))
         return spans_told, signals.metrics.are_told(neighbours, around=around)
 
-    def _start(
-        self,
-        opening: Opening,
-        around: Context,
-        guard: Guard,
-        is_over: bool,  # noqa: FBT001  as a LazySpan calls it
-    ) -> Span:
+    def start(self, opening: Opening, around: Context, guard: Guard, *, is_over: bool) -> Span:
+        """As a `LazySpan` has it."""
         request = opening.request
         name = sendable(self._name(opening))
         kind = SpanKind.INTERNAL if request is None else SpanKind.CLIENT
@@ -198,11 +206,11 @@ class Spans:
         self, role: SpanRole, part: LookupFacts | StoreFacts, call: CallFacts, guard: Guard
     ) -> Span | None:
         """What was done in memory has none yet: nothing else could have begun within it."""
-        if part.scope is not None or not isinstance(call.scope, SpanScope):
+        if part.scope is not None or type(call.scope) is not SpanScope:
             return _ended(part.scope)
-        opening = partial(Opening, role, part.interval.start_ns)
+        opening = role, part.interval.start_ns
         # A sampler or processor that fails with it does not cost the call its own.
-        span = LazySpan(self._start, opening, call.scope.context, guard)
+        span = LazySpan(self, opening, call.scope.context, guard)
         return _recorded(span.ended)
 
     def finish_backend(self, backend: BackendFacts) -> None:

@@ -19,6 +19,7 @@ from llm_cache_otel.facts.call import (
     LookupFacts,
     Neighbour,
     Opening,
+    OpeningParts,
     Operation,
     Scope,
     SpanRole,
@@ -27,6 +28,7 @@ from llm_cache_otel.facts.call import (
     Verdict,
 )
 from llm_cache_otel.facts.miss import (
+    AskedFor,
     Diagnosis,
     Divergence,
     History,
@@ -52,6 +54,7 @@ from llm_cache_otel.facts.tokens import EXACT, Bill, Cost, Reported, Usage
 __all__ = [
     "EXACT",
     "AnswerKind",
+    "AskedFor",
     "AttemptFacts",
     "BackendFacts",
     "Bill",
@@ -77,6 +80,7 @@ __all__ = [
     "MissReason",
     "Neighbour",
     "Opening",
+    "OpeningParts",
     "Operation",
     "Origin",
     "OriginHits",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import field
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from llm_cache_otel.facts.fact import fact
 from llm_cache_otel.facts.miss import Diagnosis, History, Miss
@@ -140,7 +140,10 @@ class Opening:
     response_model: str | None = None
     function: str | None = None
     request: InferenceRequest | None = None
-    neighbours: tuple[Neighbour, ...] = ()
+
+
+OpeningParts = tuple[Any, ...]
+"""What an `Opening` is made of, when somebody asks for it."""
 
 
 @fact

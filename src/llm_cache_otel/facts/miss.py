@@ -59,6 +59,20 @@ class KeyedRequest:
         parts = sum(map(len, filter(None, self.parts.values())))
         return texts + parts + sum(map(len, self.parameters.values()))
 
+    def read(self) -> KeyedRequest | None:
+        return self
+
+
+class AskedFor(Protocol):
+    """A request, perhaps as copies that are still to be read. `length` is how much of it is held."""
+
+    @property
+    def length(self) -> int: ...
+
+    def read(self) -> KeyedRequest | None:
+        """`None` if it can't be read."""
+        ...
+
 
 @fact
 class Divergence:

@@ -20,7 +20,7 @@ class SentPrompt:
     keep a prompt, `None` for as long as it does by itself.
     """
 
-    space: str = field(repr=False)
+    space: int = field(repr=False)
     sections: tuple[Section, ...] = field(repr=False)
     retention: float | None = None
 

@@ -11,7 +11,7 @@ from math import inf, isfinite
 from typing import Any
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Diagnosis, Interval, KeyedRequest, Miss, MissReason
+from llm_cache_otel.facts import AskedFor, Diagnosis, Interval, Miss, MissReason
 from llm_cache_otel.interpret.earlier_requests import EarlierRequests, Request
 from llm_cache_otel.interpret.fingerprint import digest
 from llm_cache_otel.interpret.known_key import KnownKey
@@ -89,14 +89,15 @@ class CacheHistory:
         self,
         key: str,
         got: Interval,
-        request: Callable[[], KeyedRequest | None],
+        request: Callable[[], AskedFor | None],
         *,
         capacity: int | None,
     ) -> Diagnosis:
         """Note that the key is asked for, until `ended`; why it was missed will be in what this returns.
 
-        `request` is called if the key was not described before, and may say that it can't be read. `capacity`
-        is how many entries an LRU holds that is full, `None` of any other cache.
+        `request` is called at once if the key was not described before, and may say that it can't be read;
+        what it gives is read later. `capacity` is how many entries an LRU holds that is full, `None`
+        of any other cache.
         """
         name = digest(key)
         asked = None if self._will_be_described(name) else request()
@@ -197,7 +198,7 @@ class CacheHistory:
         diagnosis: Diagnosis,
         name: int,
         got: Interval,
-        asked: KeyedRequest | None,
+        asked: AskedFor | None,
         capacity: int | None,
     ) -> None:
         try:
@@ -206,13 +207,14 @@ class CacheHistory:
             diagnosis.is_made = True
 
     def _why(
-        self, name: int, got: Interval, asked: KeyedRequest | None, capacity: int | None
+        self, name: int, got: Interval, asked: AskedFor | None, capacity: int | None
     ) -> Miss | None:
         miss = None
         self._take_hits(got.start_ns)
         known = self._keys.get(name)
         is_described = known is not None and known.is_described
-        described = None if asked is None or is_described else Request(asked)
+        request = None if asked is None or is_described else asked.read()
+        described = None if request is None else Request(request)
         if known is not None:
             miss = self._why_gone(name, known, got, capacity)
         elif described is not None:

@@ -18,8 +18,13 @@ from llm_cache_otel.facts import (
 )
 from llm_cache_otel.interpret.prompt_rules import PromptRule, PromptRules
 from llm_cache_otel.interpret.sent_prompts import Comparison, SentPrompts
+from llm_cache_otel.interpret.usage import tells_of_no_cache
+
+Models = tuple[str | None, str | None, str | None]
+"""A provider, the model that it was asked for, and the one that answered."""
 
 _USUAL_MINIMUM = 1024
+_MOST_MODELS = 512
 _MARGIN = 1.15
 """By how much an estimate of tokens may be wrong for anything to be concluded from it."""
 
@@ -38,6 +43,16 @@ class PromptCaches:
     def __init__(self, rules: PromptRules, sent: SentPrompts) -> None:
         self._rules = rules
         self._sent = sent
+        self._minimums: dict[Models, int] = {}
+
+    def is_uncached(self, models: Models, reported: object) -> bool:
+        """Whether it is certain that nothing is told by an inference's prompt: no cache had a part in it.
+
+        How short a prompt may be for any is known of models that were told of before.
+        """
+        if not isinstance(reported, dict):
+            return False
+        return tells_of_no_cache(reported, self._minimums.get(models))
 
     def of_attempts(
         self, call: CallFacts, bills: tuple[Bill | None, ...]
@@ -54,6 +69,9 @@ class PromptCaches:
             return PromptFinding(PromptOutcome.UNREPORTED)
         models = tuple(filter(None, (attempt.response.model, attempt.request.model)))
         rule = self._rules.of(attempt.request.provider, models)
+        if rule.minimum is not None and len(self._minimums) < _MOST_MODELS:
+            asked = attempt.request
+            self._minimums[asked.provider, asked.model, attempt.response.model] = rule.minimum
         outcome = _outcome(usage)
         if outcome is PromptOutcome.MISS and _is_short(usage, rule):
             return _too_short(rule.minimum)

@@ -111,7 +111,7 @@ class SentPrompts:
         marked = max((section.retention or 0.0 for section in prompt.sections), default=0.0)
         return replace(compared, asked=marked or asked)
 
-    def _compare(self, space: str, taken: list[_Taken], sent: int) -> Comparison:
+    def _compare(self, space: int, taken: list[_Taken], sent: int) -> Comparison:
         found: list[tuple[_Place, _Prefix]] = []
         for number, one in enumerate(taken):
             for place in one.places:
@@ -126,7 +126,7 @@ class SentPrompts:
 
     def _diverging(
         self,
-        space: str,
+        space: int,
         rest: list[_Taken],
         instead: Fingerprint | None,
         compared: Comparison,
@@ -158,7 +158,7 @@ class SentPrompts:
         shared = compared.shared if instead is None else max(compared.shared, one.start + offset)
         return replace(compared, shared=shared, moved=moved, diverges=where)
 
-    def _known(self, space: str, text: Text, sent: int) -> _SentText | None:
+    def _known(self, space: int, text: Text, sent: int) -> _SentText | None:
         """A text that was answered before and is this one, or has a clue in common with it."""
         for clue in (text.digest, *text.fingerprint.clues):
             known = self._texts.get(digest(space, clue))
@@ -166,7 +166,7 @@ class SentPrompts:
                 return known
         return None
 
-    def _add(self, space: str, taken: list[_Taken], answered: int, retention: float | None) -> None:
+    def _add(self, space: int, taken: list[_Taken], answered: int, retention: float | None) -> None:
         for one in taken:
             text = one.text.fingerprint
             for clue in (text.digest, *text.clues):

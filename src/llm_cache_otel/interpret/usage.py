@@ -228,3 +228,33 @@ def _checked(usage: Usage, dropped: list[str]) -> Reading:
                 del counts[part]
     usage = Usage(**counts)
     return Reading(None if usage.input is None and usage.output is None else usage, tuple(dropped))
+
+
+_NOT_IN_DETAILS = frozenset(
+    {
+        *("inputTokens", "outputTokens", "prompt_token_count", "promptTokenCount"),  # other shapes
+        *("prompt_cache_hit_tokens", "cached_prompt_text_tokens", "cached_tokens"),
+        *("num_cached_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+    }
+)
+
+
+def tells_of_no_cache(reported: Mapping[str, Any], minimum: int | None) -> bool:
+    """Whether nothing of a prompt was cached, nor could it be: nothing is reported of a cache, or it has
+    fewer tokens than `minimum`.
+
+    That is certain of OpenAI's chat completions only: it is asked while a call waits, and says no of others.
+    """
+    prompt, details = reported.get("prompt_tokens"), reported.get("prompt_tokens_details")
+    if type(prompt) is not int or not _NOT_IN_DETAILS.isdisjoint(reported):
+        return False
+    if details is None:
+        return True
+    if type(details) is not dict or "cache_creation_tokens" in details:
+        return False
+    read, written = details.get("cached_tokens"), details.get("cache_write_tokens")
+    if read or written:
+        return False
+    if read is None and written is None:
+        return True
+    return minimum is not None and 0 <= prompt < minimum

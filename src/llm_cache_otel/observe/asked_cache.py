@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from llm_cache_otel.facts import AnswerKind, CacheGiven, Diagnosis, Interval, KeyedRequest
+from llm_cache_otel.facts import AnswerKind, CacheGiven, Diagnosis, Interval
 from llm_cache_otel.observe import adapter, instructor_api, response_model
 from llm_cache_otel.observe.keyed_request import keyed_request
 from llm_cache_otel.observe.ports import CacheHistory, Reporter
 from llm_cache_otel.observe.store_methods import store_methods
+
+_known = adapter.traits_of.known
 
 
 class AskedCache:
@@ -31,11 +34,14 @@ class AskedCache:
     _has_namespace = False
     _place: Hashable | None = None
     _missed: str | None = None
+    _asked: Mapping[str, Any]
     _kwargs: Mapping[str, Any]
+    _named: tuple[str | None, str | None]
+    """The model that was asked for: what it is called, and its schema's whole digest."""
     _key_arguments: Mapping[str, Any] = MappingProxyType({})
 
     def _read_cache(self, cache: Any, kwargs: Mapping[str, Any]) -> None:
-        known = adapter.traits_of.known.get(id(cache))
+        known = _known.get(id(cache))
         traits = adapter.traits_of(cache) if known is None or known[0]() is not cache else known[1]
         self.traits = traits
         observed = store_methods.get(cache) if store_methods.observed else None
@@ -47,8 +53,15 @@ class AskedCache:
             self.ttl = ttl
         if "cache_namespace" in kwargs:
             self._has_namespace = True
-        if traits.is_auto and traits.size_watched_by() is not self.reporter:
-            with self.reporter.guard("cache size"):
+
+    def watch_size(self) -> None:
+        """Have the size of a cache in memory watched, once."""
+        traits = self.traits
+        if traits is None or not traits.is_auto or traits.size_watched_by() is self.reporter:
+            return
+        with self.reporter.guard("cache size"):
+            cache = traits.cache()
+            if cache is not None:
                 adapter.watch_size(self.reporter, cache, traits, self.name)
 
     @property
@@ -98,9 +111,12 @@ class AskedCache:
         elif self.answer in (AnswerKind.MODEL, AnswerKind.UNDECIDED):
             self._missed = key
             self.diagnosis = self.history.missed(
-                key, Interval(start, end), self._keyed_request, capacity=adapter.full_at(cache)
+                key,
+                Interval(start, end),
+                partial(keyed_request, self._key_arguments, self._kwargs, self._named[1]),
+                capacity=adapter.full_at(cache),
             )
-        self._kwargs = self._key_arguments = {}  # nothing of the host's is held on to
+        self._asked = self._kwargs = self._key_arguments = {}  # nothing of the host's is held on to
 
     def found_in_memory(self, key: str, start: int, end: int) -> None:
         """`looked_up`, where nothing needs it at once: told by who has its facts made."""
@@ -109,14 +125,13 @@ class AskedCache:
             self.history = self.reporter.history_of(cache, None, adapter.honours_ttl)
             self.history.hit(key, start, end)
 
-    def _keyed_request(self) -> KeyedRequest | None:
-        return keyed_request(self._key_arguments, self._kwargs) if self._key_arguments else None
-
-    def has_missed(self, key: str) -> None:
-        """The call that has missed it is over."""
+    def has_missed(self, key: str, *, dropped: bool) -> None:
+        """The call that has missed it is over; `dropped` as of `Reporter.finished`."""
         if self.history is not None:
             try:
                 self.history.ended(key)
+                if not dropped and self.diagnosis is not None:
+                    self.history.relieve()
             except Exception as failure:
                 if not self.reporter.guard.swallows("history", failure):
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,6 @@ from llm_cache_otel.facts import (
     InferenceResponse,
     Interval,
     Neighbour,
-    Opening,
     SentPrompt,
     SpanRole,
 )
@@ -23,8 +23,11 @@ from llm_cache_otel.observe import answers, sdk
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.inference_response import inference_response, merged, reports_all
 from llm_cache_otel.observe.neighbours import neighbours_of
+from llm_cache_otel.observe.noted_answer import noted_answer
+from llm_cache_otel.observe.ports import Reporter
 from llm_cache_otel.observe.reported import fields_of
 from llm_cache_otel.observe.sent_prompt import prompt_space, sent_prompt
+from llm_cache_otel.observe.snapshot import Unread
 from llm_cache_otel.observe.step import ANY_CLIENT, Observing, Surroundings, observe
 from llm_cache_otel.observe.stream import GENERATORS, watch_generator, watch_in_place
 
@@ -32,14 +35,20 @@ if TYPE_CHECKING:
     from llm_cache_otel.observe.call import Call
 
 
-class Attempt:
-    """Observes one run of the function that reaches the SDK. `asks` is whom it asks, as in `Surroundings`."""
+class Attempt(Surroundings):
+    """Observes one run of the function that reaches the SDK, and is what is current meanwhile.
+
+    `asks` is whom it asks, as in `Surroundings`.
+    """
 
     is_streaming = False
     _reported_all = False
     _is_of_several = False
     _response = InferenceResponse()
-    _prompt: SentPrompt | None = None
+    _answer: dict[str, Any] | None = None
+    """In place of `_response`, until that is needed."""
+
+    _prompt: SentPrompt | Unread[SentPrompt | None] | None = None
     _end_ns: int | None = None
     _error_type: str | None = None
     _parse_error_type: str | None = None
@@ -52,9 +61,10 @@ class Attempt:
         *,
         asks: int | None = ANY_CLIENT,
     ) -> None:
+        super().__init__(asks=asks)
         self._call: Call | None = call
         self._guard = guard = call.reporter.guard
-        self._start_ns = start_ns = call.now()
+        self._start_ns = start_ns = call.offset + time.perf_counter_ns()
         self._kwargs = request
         self._client = client = call.sdk()
         neighbours: tuple[Neighbour, ...] = ()
@@ -74,10 +84,8 @@ class Attempt:
         except Exception as error:
             if not guard.swallows("neighbours", error):
                 raise
-        opening = Opening(SpanRole.ATTEMPT, start_ns, request=asked, neighbours=neighbours)
-        self._scope = call.reporter.open_attempt(opening, call.scope)
-        within = Surroundings(scope=self._scope, asks=asks)
-        self.enter, self.leave = within.enter, within.leave
+        opening = SpanRole.ATTEMPT, start_ns, None, None, asked
+        self.scope = call.reporter.open_attempt(opening, neighbours, call.scope)
         call.attempts = (*call.attempts, self)
 
     def failed(self, error: BaseException) -> None:
@@ -108,9 +116,11 @@ class Attempt:
             answer = fields_of(response)
             if not isinstance(answer, dict):
                 answer = fields_of(answers.body_of(response))
-            self._response = inference_response(answer)
             self._reported_all = True
-            self._is_of_several = answers.is_of_several(answer)
+            self._answer = noted_answer(answer) if isinstance(answer, dict) else None
+            if self._answer is None:
+                self._response = inference_response(answer)
+                self._is_of_several = answers.is_of_several(answer)
         except Exception as error:
             if not self._guard.swallows("response", error):
                 raise
@@ -132,11 +142,11 @@ class Attempt:
         call = self._call
         if call is None or self._end_ns is not None:
             return
-        self._end_ns = call.now()
+        self._end_ns = call.offset + time.perf_counter_ns()
         self._error_type = None if error is None else error_type(error)
         if self._is_of_several or not self._reported_all:
             self._response = replace(self._response, reported=None)
-        if self._response.reported is None:
+        if self._answer is None and self._response.reported is None:
             self._prompt = None
         else:
             self._read_prompt()
@@ -150,11 +160,21 @@ class Attempt:
         if call is None or not request:
             return
         try:
-            space = call.reporter.digest(prompt_space(self._request, client, request))
+            if self._is_uncached(call.reporter):
+                return
+            space = prompt_space(self._request, client, request)
             self._prompt = sent_prompt(space, request)
         except Exception as error:
             if not self._guard.swallows("prompt", error):
                 raise
+
+    def _is_uncached(self, reporter: Reporter) -> bool:
+        """Whether nothing is told by the prompt."""
+        noted, asked = self._answer, self._request
+        if noted is None:
+            return False
+        models = asked.provider, asked.model, noted.get("model")
+        return reporter.is_uncached(models, noted.get("usage"))
 
     def over(self, call_end_ns: int) -> None:
         """The call has ended: a stream still open then was given up with it."""
@@ -162,24 +182,32 @@ class Attempt:
         self._call = None  # no cycle: a finished call is freed at once
 
     def facts(self) -> AttemptFacts:
-        """Once the call is over, and once: a stream that is held on to need not hold its prompt."""
-        prompt, self._prompt = self._prompt, None
+        """Once the call is over, and once: a stream or a context that is held on to need not hold texts."""
+        noted, prompt, self._answer, self._prompt = self._answer, self._prompt, None, None
+        if noted is not None:
+            with self._guard("response"):
+                self._response = inference_response(noted)
+        if isinstance(prompt, Unread):
+            put_off, prompt = prompt, None
+            with self._guard("prompt"):
+                prompt = put_off.read()
         return AttemptFacts(
             interval=Interval(self._start_ns, self._end_ns or self._start_ns),
             request=self._request,
             response=self._response,
             error_type=self._error_type,
             parse_error_type=self._parse_error_type,
-            prompt=prompt,
-            scope=self._scope,
+            prompt=None if self._response.reported is None else prompt,
+            scope=self.scope,
         )
 
 
 def observed(call: Call, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, with every run of it observed as an attempt of `call`."""
 
+    make = lambda _, kwargs: Attempt(call, function, kwargs)
+
     def attempt(*args: Any, **kwargs: Any) -> Any:
-        make = partial(Attempt, call, function, kwargs)
         return observe(call.reporter.guard, "attempt", make, function, args, kwargs)
 
     return attempt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +10,13 @@ import wrapt
 from llm_cache_otel.facts import BackendFacts, Interval, Operation, Scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
+from llm_cache_otel.observe.clock import Clock
 from llm_cache_otel.observe.errors import error_type, is_closing
-from llm_cache_otel.observe.step import NOWHERE, Clock, Surroundings, observe, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Surroundings, observe, surroundings
 from llm_cache_otel.observe.stores import ADAPTER, Asked, Method
 
 Done = Callable[[BackendFacts, Any, bool], None]
 """Takes what came of it, the entry that was found or stored, and whether a finalizer may be what tells."""
-
-AskedInMemory = tuple[Method, tuple[Any, ...], dict[str, Any], Any, BaseException | None, int, int]
-"""How a cache was asked, what it gave or raised, and when, in readings of `time.perf_counter_ns`."""
 
 
 def is_busy(cache: object) -> bool:
@@ -116,37 +113,6 @@ class Tap(wrapt.BaseObjectProxy[Any]):
         return _observed(self, _SET, "cache set", self.__wrapped__.set, args, kwargs)
 
 
-def _timed(method: Method, name: str) -> Callable[..., Any]:
-    def timed(self: MemoryTap, *args: Any, **kwargs: Any) -> Any:
-        value = failure = None
-        function = getattr(self.__wrapped__, name)
-        start = time.perf_counter_ns()
-        try:
-            value = function(*args, **kwargs)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            end = time.perf_counter_ns()
-            self._self_step.noted = method, args, kwargs, value, failure, start, end
-            failure = None  # no cycle
-        return value
-
-    return timed
-
-
-class MemoryTap(wrapt.BaseObjectProxy[Any]):
-    """Stands in for a cache that finds what it holds and asks nobody: when it did is all there is to see.
-
-    It notes that in `_self_step`, which is told after it is made: one `__init__` less for a hit to run.
-    """
-
-    _self_step: Any
-
-    get = _timed(_GET, "get")
-    set = _timed(_SET, "set")
-
-
 def _observed(
     tap: Tap,
     method: Method,
@@ -155,5 +121,7 @@ def _observed(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    make = lambda: tap._self_step(method.operation, tap.__wrapped__, method.asked(args, kwargs))
+    make = lambda args, kwargs: tap._self_step(
+        method.operation, tap.__wrapped__, method.asked(args, kwargs)
+    )
     return observe(tap._self_guard, where, make, function, args, kwargs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any, SupportsIndex
 
 import wrapt
@@ -86,29 +85,40 @@ def watching(target: Target, create: Any, *, asynchronous: bool) -> Watching:
     return wrapper, target.watch.is_on if asynchronous else None
 
 
-def _step(target: Target, args: Args, kwargs: Kwargs) -> Step | None:
-    around = surroundings.get(NOWHERE).call
-    if around is not None and around.is_over:
-        around.leave()  # which an interrupt has prevented
-    elif around is not None and around.is_of(args, kwargs):
-        return None
-    current = target.watch.reporter.current()
-    return Unobserved() if current is None else Call(target, args, kwargs, current)
+def _stepping(target: Target) -> Callable[[Args, Kwargs], Step | None]:
+    watch = target.watch
+
+    def step(args: Args, kwargs: Kwargs) -> Step | None:
+        around = surroundings.get(NOWHERE)
+        call = around.call
+        if call is not None:
+            if call.is_over:
+                call.leave()  # which an interrupt has prevented
+                around = surroundings.get(NOWHERE)
+            elif call.is_of(args, kwargs):
+                return None
+        current = watch.reporter.current()
+        return Unobserved() if current is None else Call(target, args, kwargs, around, current)
+
+    return step
 
 
 def _sync_wrapper(target: Target) -> Wrapper:
+    watch, step = target.watch, _stepping(target)
+
     def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        if not target.watch.on:
+        if not watch.on:
             return wrapped(*args, **kwargs)
-        make = partial(_step, target, args, kwargs)
-        return observe(target.watch.reporter.guard, "create", make, wrapped, args, kwargs)
+        return observe(watch.reporter.guard, "create", step, wrapped, args, kwargs)
 
     return create
 
 
 def _async_wrapper(target: Target) -> Wrapper:
+    watch, step = target.watch, _stepping(target)
+
     async def create(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        seen = Observing(target.watch.reporter.guard, "create", lambda: _step(target, args, kwargs))
+        seen = Observing(watch.reporter.guard, "create", lambda: step(args, kwargs))
         try:
             with seen:
                 result = await wrapped(*args, **kwargs)

@@ -6,10 +6,8 @@ is told.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llm_cache_otel.facts import (
@@ -17,24 +15,28 @@ from llm_cache_otel.facts import (
     AttemptFacts,
     CallFacts,
     KeyFacts,
-    Opening,
     Scope,
     SpanRole,
 )
 from llm_cache_otel.observe import instructor_api, response_model, sdk
 from llm_cache_otel.observe.asked_cache import AskedCache
+from llm_cache_otel.observe.clock import Clock
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.instructor_api import parallel_mode_values
 from llm_cache_otel.observe.key_part import unserializable_part
 from llm_cache_otel.observe.keyed_request import as_asked
 from llm_cache_otel.observe.spending import Spending, current_spending
-from llm_cache_otel.observe.step import Clock, Surroundings, surroundings
+from llm_cache_otel.observe.step import NOWHERE, Surroundings
 from llm_cache_otel.observe.stream import GENERATORS, watch_generator
 from llm_cache_otel.observe.target import Target
 
 if TYPE_CHECKING:
     from llm_cache_otel.observe.attempt import Attempt
     from llm_cache_otel.observe.lookup import Lookup, Store
+
+
+_MODEL = AnswerKind.MODEL
+_known = response_model.named.known
 
 
 class Call(Surroundings, AskedCache):
@@ -64,18 +66,20 @@ class Call(Surroundings, AskedCache):
         target: Target,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
+        around: Surroundings = NOWHERE,
         current: object = None,
     ) -> None:
         self._start = start = time.perf_counter_ns()
-        self._offset = time.time_ns() - start
+        self.offset = time.time_ns() - start
         watch = target.watch
-        self.sdk = target.sdk
+        self._target: Target | None = target
         self.reporter = reporter = watch.reporter  # another may be told to the target meanwhile
         self.name = watch.name
         self.provider = target.provider
         self.mode = mode = target.mode
         model = kwargs.get("model")
         self.model = model if type(model) is str else sdk.requested_model(kwargs)
+        self._asked = kwargs
         self._kwargs = as_asked(kwargs) if instructor_api.changes_messages else kwargs
         cache = kwargs.get("cache")
         if cache is not None:
@@ -86,31 +90,29 @@ class Call(Surroundings, AskedCache):
             self.answer = response_model.requested_answer(
                 requested, stream=stream, parallel_tools=parallel_tools
             )
-        named = response_model.named.known.get(id(requested))
+        named = _known.get(id(requested))
         if named is not None and named[0]() is requested:
             self._named = named[1]
         else:
             with reporter.guard("response model"):
                 self._named = response_model.named(requested)
-        self._asked = id(kwargs.get("messages")), id(kwargs.get("response_model"))
         spending = current_spending.get()
         if spending is not None:
             self._spending = spending
-        self._unfinished = threading.Lock()
-        opening = partial(Opening, SpanRole.CREATE, self._offset + start, self._named[0])
+        self._unfinished = [None]  # one for who finishes it
+        opening = SpanRole.CREATE, self.offset + start, self._named[0]
         self.scope: Scope = reporter.open(opening, current=current)
-        around = surroundings.get(None)
-        if around is not None:
+        if around.busy:
             self.busy = around.busy
         self.call = self
 
+    def sdk(self) -> Any:
+        """The provider's client; `None` where there is none, or the call is over."""
+        return None if self._target is None else self._target.sdk()
+
     @property
     def clock(self) -> Clock:
-        return Clock(self._offset)
-
-    def now(self) -> int:
-        """Nanoseconds since the Unix epoch, as of its `clock`."""
-        return self._offset + time.perf_counter_ns()
+        return Clock(self.offset)
 
     def is_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether these are this very call's arguments, on their way through another function.
@@ -120,14 +122,14 @@ class Call(Surroundings, AskedCache):
         """
         if self.keyed is not None or self.lookup is not None or self.attempts:
             return False
-        messages, response_model = kwargs.get("messages"), kwargs.get("response_model")
-        if response_model is None and id(messages) != self._asked[0]:
+        asked, response_model = self._asked, kwargs.get("response_model")
+        if response_model is None and kwargs.get("messages") is not asked.get("messages"):
             return False
-        return id(response_model) == self._asked[1]
+        return response_model is asked.get("response_model")
 
     @property
     def is_over(self) -> bool:
-        return self._unfinished.locked()
+        return not self._unfinished
 
     def failed(self, error: BaseException) -> None:
         if self.lookup is None and self.keyed is not None:
@@ -139,13 +141,15 @@ class Call(Surroundings, AskedCache):
             self.prepared(self._key_arguments.get("response_model"))
         if isinstance(result, GENERATORS):
             return watch_generator(result, self.reporter.guard, self._finish)
-        if self.answer is AnswerKind.UNDECIDED:
-            self.answer = response_model.given_answer(result)
-        if self.answer is AnswerKind.NOTHING and self.attempts and self.attempts[-1].is_streaming:
-            self._awaits_stream = True  # the caller holds the provider's own stream
-            self._kwargs = self._key_arguments = {}
-        else:
-            self._finish(None, dropped=False)
+        if self.answer is not _MODEL:
+            if self.answer is AnswerKind.UNDECIDED:
+                self.answer = response_model.given_answer(result)
+            streams = self.attempts and self.attempts[-1].is_streaming
+            if self.answer is AnswerKind.NOTHING and streams:
+                self._awaits_stream = True  # the caller holds the provider's own stream
+                self._asked = self._kwargs = self._key_arguments = {}
+                return None
+        self._finish(None, dropped=False)
         return None
 
     def attempt_ended(self, error: BaseException | None, *, dropped: bool) -> None:
@@ -183,17 +187,20 @@ class Call(Surroundings, AskedCache):
             self.learn(arguments.get("provider"), arguments.get("mode"), request)
 
     def _finish(self, error: BaseException | None, dropped: bool) -> None:  # noqa: FBT001  an OnEnd
-        if not self._unfinished.acquire(blocking=False):
+        try:
+            self._unfinished.pop()
+        except IndexError:
             return
         self._end = time.perf_counter_ns()
-        self._kwargs = self._key_arguments = {}
-        self.sdk = _nobody
+        # Of a call that is over nothing of the host's is held on to.
+        self._asked = self._kwargs = self._key_arguments = {}
+        self._target = None
         if self._missed is not None:
-            self.has_missed(self._missed)
+            self.has_missed(self._missed, dropped=dropped)
         if self.attempts:
             # What goes on underneath, where a program has waited for no longer, is no part of it any more.
             self._over, self.attempts = self.attempts, ()
-            end_ns = self._offset + self._end
+            end_ns = self.offset + self._end
             for attempt in self._over:
                 attempt.over(end_ns)
         if self._spending is not None:
@@ -207,8 +214,12 @@ class Call(Surroundings, AskedCache):
     def _attempt_facts(self) -> tuple[AttemptFacts, ...]:
         return self._attempts or tuple([attempt.facts() for attempt in self._over])
 
+    def tell(self) -> None:
+        self.reporter.tell(self)
+
     def facts(self) -> CallFacts:
         """Once it is over."""
+        self.watch_size()
         keyed, lookup, store = self.keyed, self.lookup, self.store
         found = None if lookup is None else lookup.facts(self)
         return CallFacts(
@@ -220,7 +231,7 @@ class Call(Surroundings, AskedCache):
             model=self.model,
             mode=self.mode,
             response_model=self._named[0],
-            schema_digest=self._named[1],
+            schema_digest=response_model.shown(self._named[1]),
             backend=self.backend,
             cache_id=self.cache_id,
             ttl=self.ttl,
@@ -237,10 +248,6 @@ class Call(Surroundings, AskedCache):
             unseen=instructor_api.unseen,
             scope=self.scope,
         )
-
-
-def _nobody() -> None:
-    """Of a call that is over nothing of the host's is held on to."""
 
 
 def _string(value: object) -> str | None:

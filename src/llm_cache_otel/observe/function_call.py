@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from llm_cache_otel.facts import (
@@ -18,17 +17,17 @@ from llm_cache_otel.facts import (
     KeyedRequest,
     KeyFacts,
     LookupFacts,
-    Opening,
     Origin,
     SpanRole,
     StoreFacts,
 )
 from llm_cache_otel.observe import response_model
+from llm_cache_otel.observe.clock import Clock
 from llm_cache_otel.observe.errors import error_type, is_closing
 from llm_cache_otel.observe.function_request import function_request
 from llm_cache_otel.observe.ports import CacheHistory
 from llm_cache_otel.observe.spending import Spending, current_spending
-from llm_cache_otel.observe.step import Clock, Listener, Surroundings
+from llm_cache_otel.observe.step import FunctionSurroundings, Listener
 from llm_cache_otel.observe.target import Watch
 
 
@@ -60,7 +59,7 @@ def function_target(function: Callable[..., Any], watch: Watch) -> FunctionTarge
         getattr(function, "__name__", type(function).__name__),
         signature,
         response_model.display_name(model),
-        response_model.schema_digest(model),
+        response_model.shown(response_model.whole_schema_digest(model)),
     )
 
 
@@ -114,17 +113,9 @@ class FunctionCall:
         self.entered_ns = self._start_ns
         self._arguments = args, kwargs
         self.scope = self.reporter.open(
-            partial(
-                Opening,
-                SpanRole.CREATE,
-                self._start_ns,
-                response_model=target.response_model,
-                function=target.name,
-            )
+            (SpanRole.CREATE, self._start_ns, target.response_model, target.name)
         )
-        self._surroundings = Surroundings(
-            scope=self.scope, listener=self.listener(), current=self.current()
-        )
+        self._surroundings = FunctionSurroundings(self.scope, self.listener(), self.current())
 
     def listener(self) -> Listener | None:
         """Who listens to what observed stores are asked while the function runs, if not who does around."""

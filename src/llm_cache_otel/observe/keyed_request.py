@@ -6,13 +6,15 @@ goes into the messages in JSON modes, and a mode brings parameters of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from llm_cache_otel.facts import KeyedRequest, KeyPart
 from llm_cache_otel.observe import response_model
 from llm_cache_otel.observe.sdk import request_settings, requested_model
 from llm_cache_otel.observe.sections import MESSAGES, SYSTEM, UNREADABLE, json_of, sections_of
+from llm_cache_otel.observe.snapshot import SCALARS, Unread, length_of, plain_messages
 
 _SCHEMA = (
     *("tools", "tool_choice", "functions", "function_call", "response_format"),
@@ -27,6 +29,16 @@ _OTHERS = frozenset(
     }
 )
 """Of what `create` is called with, what is neither a parameter of the request nor a tool."""
+
+_ELSEWHERE = frozenset({*SYSTEM, *MESSAGES}) - {"messages"}
+_WITH_REQUEST = ("args", "strict", "context", "namespace")
+
+_Others = tuple[Any, ...]
+"""What else is in a key of a whole request: parameters and tools, settings, the client as JSON, and what the
+function was called with by the names in `_WITH_REQUEST`."""
+
+_Rest = tuple[str | None, str, str, _Others | None]
+"""Model, schema and mode; and what else there is."""
 
 
 def as_asked(asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,35 +55,73 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if type(value) is list else value
 
 
-def keyed_request(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> KeyedRequest | None:
+def keyed_request(
+    arguments: Mapping[str, Any], asked: Mapping[str, Any], schema: str | None = None
+) -> KeyedRequest | Unread[KeyedRequest | None] | None:
     """From what the key function, and what `create`, was called with; `None` for what can't be read.
+
+    `schema` is the whole digest of the model that was asked for, if it has one: Instructor makes another
+    class of it for each call.
 
     Since 1.17 keys are of the whole request (`request`), before of its model, messages, schema and mode.
     """
+    if not arguments:
+        return None  # no key was made
     request = arguments.get("request")
+    others = None
     try:
-        schema = _schema(arguments, asked)
-        parts: dict[KeyPart, str | None] = {
-            KeyPart.MODEL: requested_model(arguments if request is None else request),
-            KeyPart.SCHEMA: schema,
-            KeyPart.MODE: str(arguments.get("mode")),
-        }
-        parameters: dict[str, str] = {}
+        if schema is None:
+            schema = response_model.json_schema(arguments["response_model"])
         if request is not None:
-            in_key = {} if _OTHERS.issuperset(asked) else _in_key(request, asked)
-            tools = {name: in_key.pop(name) for name in _SCHEMA if name in in_key} if in_key else {}
-            parameters = dict(_parameters(in_key, arguments))
-            if "config" in request:  # where Instructor puts the settings for google-genai
-                numbers = request_settings(request)
-                parameters |= {name: json_of(number) for name, number in numbers.items()}
+            others = (
+                {} if _OTHERS.issuperset(asked) else _in_key(request, asked),
+                # Where Instructor puts the settings for google-genai.
+                request_settings(request) if "config" in request else {},
+                # It has what belongs to the client itself.
+                json_of((arguments.get("client_identity"), arguments.get("provider"))),
+                *map(arguments.get, _WITH_REQUEST),
+            )
+        mode = str(arguments.get("mode"))
+    except UNREADABLE:
+        return None
+    model = requested_model(arguments if request is None else request)
+    rest = model, schema, mode, others
+    if _ELSEWHERE.isdisjoint(asked) and (others is None or _is_constant(others)):
+        messages = plain_messages(asked.get("messages"))
+        if messages is not None:
+            return Unread(partial(_read, rest, {"messages": messages}), length_of(messages))
+    return _read(rest, asked)
+
+
+def _is_constant(others: _Others) -> bool:
+    """Whether the program could change nothing of it."""
+    in_key, _, _, args, *values = others
+    return args in ((), None) and SCALARS.issuperset(map(type, (*in_key.values(), *values)))
+
+
+def _read(rest: _Rest, asked: Mapping[str, Any]) -> KeyedRequest | None:
+    model, schema, mode, others = rest
+    parts: dict[KeyPart, str | None] = {
+        KeyPart.MODEL: model,
+        KeyPart.SCHEMA: schema,
+        KeyPart.MODE: mode,
+    }
+    parameters: dict[str, str] = {}
+    try:
+        if others is not None:
+            in_key, settings, client, args, strict, context, namespace = others
+            tools = {name: in_key[name] for name in _SCHEMA if name in in_key}
+            parameters = {"strict": json_of(strict)}
+            for name, value in in_key.items():
+                if name not in tools:
+                    parameters |= _parameters(name, value)
+            parameters |= {name: json_of(number) for name, number in settings.items()}
             parts |= {
                 KeyPart.SCHEMA: f"{schema} {json_of(tools)}",
-                KeyPart.PARAMETERS: f"{json_of(parameters)} {json_of(arguments.get('args'))}",
-                KeyPart.CONTEXT: json_of(arguments.get("context")),
-                KeyPart.NAMESPACE: json_of(arguments.get("namespace")),
-                KeyPart.CLIENT: json_of(
-                    (arguments.get("client_identity"), arguments.get("provider"))
-                ),
+                KeyPart.PARAMETERS: f"{json_of(parameters)} {json_of(args)}",
+                KeyPart.CONTEXT: json_of(context),
+                KeyPart.NAMESPACE: json_of(namespace),
+                KeyPart.CLIENT: client,
             }
         return KeyedRequest(tuple(sections_of(asked)), parts, parameters)
     except UNREADABLE:
@@ -94,19 +144,7 @@ def _is_in(request: Mapping[str, Any], name: str, value: Any) -> bool:
     return request[name] is value or json_of(request[name]) == json_of(value)
 
 
-def _schema(arguments: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Of what was asked for, if it is a class, for Instructor makes another of it for each call."""
-    schema = response_model.whole_schema_digest(asked.get("response_model"))
-    return schema or response_model.json_schema(arguments["response_model"])
-
-
-def _parameters(
-    in_key: Mapping[str, Any], arguments: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    yield "strict", json_of(arguments.get("strict"))
-    for name, value in in_key.items():
-        if name == "extra_headers" and isinstance(value, Mapping) and value:
-            for header, each in value.items():
-                yield f"{name}.{header}", json_of(each)
-        else:
-            yield name, json_of(value)
+def _parameters(name: str, value: Any) -> dict[str, str]:
+    if name == "extra_headers" and isinstance(value, Mapping) and value:
+        return {f"{name}.{header}": json_of(each) for header, each in value.items()}
+    return {name: json_of(value)}

@@ -65,10 +65,16 @@ def neighbours_of(client: Any, function: Callable[..., Any]) -> tuple[Neighbour,
     generates (openai, anthropic, groq, …), and the Anthropic SDK's own spans.
     """
     found = []
+    entries = [function, declared(client, "request")]
+    if getattr(function, "__self__", None) is None:
+        entries += _looked_up(client, function)
     # The functions that a call goes through, as far as anybody is known to wrap them.
-    for entry in (function, declared(client, "request"), *_looked_up(client, function)):
+    for entry in entries:
         # A wrapper of a method says that it has the method's own function.
         plain = entry.__func__ if type(entry) is MethodType else entry
+        known = _is_nobodys.known.get(id(plain))
+        if known is not None and known[0]() is plain:
+            continue  # as most are
         if plain is not None and not _is_nobodys(plain):
             for wrapper in _layers(entry):
                 if _is_neighbour(wrapper) and _kept(wrapper, _SWITCHES) is not False:
@@ -105,8 +111,6 @@ _is_nobodys = Remembered(
 
 
 def _looked_up(client: Any, function: Any) -> list[Any]:
-    if getattr(function, "__self__", None) is not None:
-        return []
     methods = []
     for path in _METHODS.get(type(client).__module__.split(".")[0], ()):
         first = path.split(".")[0]

@@ -7,14 +7,15 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Protocol
 
 from llm_cache_otel.facts import (
+    AskedFor,
     BackendFacts,
     CallFacts,
     Diagnosis,
     FunctionHits,
     History,
     Interval,
-    KeyedRequest,
-    Opening,
+    Neighbour,
+    OpeningParts,
     Scope,
 )
 from llm_cache_otel.guard import Guard
@@ -38,7 +39,7 @@ class CacheHistory(History, Protocol):
         self,
         key: str,
         got: Interval,
-        request: Callable[[], KeyedRequest | None],
+        request: Callable[[], AskedFor | None],
         *,
         capacity: int | None,
     ) -> Diagnosis: ...
@@ -57,11 +58,11 @@ class CacheHistory(History, Protocol):
 class Ended(Protocol):
     """A call that is over."""
 
-    history: CacheHistory | None
-    diagnosis: Diagnosis | None
-    scope: Scope
-
     def facts(self) -> CallFacts: ...
+
+    def tell(self) -> None:
+        """Have whoever was told that it ended say what it was."""
+        ...
 
 
 class Reporter(Protocol):
@@ -81,7 +82,7 @@ class Reporter(Protocol):
 
     def open(
         self,
-        opening: Callable[[], Opening],
+        opening: OpeningParts,
         within: Scope | None = None,
         *,
         current: object = None,
@@ -93,7 +94,9 @@ class Reporter(Protocol):
         """
         ...
 
-    def open_attempt(self, opening: Opening, within: Scope) -> Scope:
+    def open_attempt(
+        self, opening: OpeningParts, neighbours: tuple[Neighbour, ...], within: Scope
+    ) -> Scope:
         """The same for an attempt, which somebody else may tell."""
         ...
 
@@ -120,6 +123,10 @@ class Reporter(Protocol):
         """Say what a call was, whose facts are made when it is said. `dropped` as of `finished`."""
         ...
 
+    def tell(self, call: Ended) -> None:
+        """Say it now."""
+        ...
+
     def function_hits(self, facts: FunctionHits, *, dropped: bool = False) -> None:
         """Say what a function's cache in memory has answered: several hits at once.
 
@@ -141,6 +148,15 @@ class Reporter(Protocol):
 
     def knows(self, key: str, response_id: str | None) -> bool:
         """Whether it is known what the call took that stored the entry of this key, of that response."""
+        ...
+
+    def is_uncached(
+        self, models: tuple[str | None, str | None, str | None], reported: object
+    ) -> bool:
+        """Whether it is certain that nothing is told by a prompt, of what was reported of its inference.
+
+        `models` is a provider, the model that it was asked for, and the one that answered.
+        """
         ...
 
     def history_of(

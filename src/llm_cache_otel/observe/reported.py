@@ -20,12 +20,12 @@ _DEEPEST = 3
 _MOST = 256
 _LONGEST_WORD = 24
 
-_HOLDERS = ("usage", "usage_metadata", "usageMetadata")
+HOLDERS = ("usage", "usage_metadata", "usageMetadata")
 _AROUND = ("message", "response", "x_groq")
 """What has it in one of its own: Anthropic's `message_start`, OpenAI Responses' events, Groq's last chunk."""
 
 NAMES = (
-    *(*_HOLDERS, *_AROUND, "ResponseMetadata", "delta", "data", "diagnostics"),
+    *(*HOLDERS, *_AROUND, "ResponseMetadata", "delta", "data", "diagnostics"),
     *("model", "model_version", "id", "response_id", "RequestId"),
     *("choices", "candidates", "finish_reason", "stop_reason", "stopReason"),
     *("created", "created_at", "create_time", "automatic_function_calling_history"),
@@ -47,7 +47,7 @@ def reported_usage(response: Any) -> Reported | None:
 
 
 def _usage_in(part: Fields) -> Reported | None:
-    for name in _HOLDERS:
+    for name in HOLDERS:
         value = part.get(name)
         if value is not None:
             usage = _Copy().of(value, _DEEPEST)
@@ -93,7 +93,9 @@ def fields_of(holder: Any) -> Fields:
     if kind is dict or kind is _Asked:
         fields: Fields = holder
         return fields
-    if not _fields_are_all(kind):
+    known = _fields_are_all.known.get(id(kind))
+    are_all = _fields_are_all(kind) if known is None or known[0]() is not kind else known[1]
+    if not are_all:
         return _Asked(holder)
     extra = getattr(holder, _EXTRA, None)
     return {**extra, **holder.__dict__} if extra else holder.__dict__

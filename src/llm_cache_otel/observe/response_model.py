@@ -75,14 +75,16 @@ def _argument_name(argument: Any) -> str:
     return type(argument).__name__  # a Literal's values, an Annotated's metadata: the user's own
 
 
-def schema_digest(response_model: Any) -> str | None:
-    """8 hex digits of a Pydantic model's JSON schema, the same in every process; else `None`."""
-    digest = whole_schema_digest(response_model)
+def shown(digest: str | None) -> str | None:
+    """As much of a schema's digest as is told: 8 hex digits."""
     return None if digest is None else digest[:8]
 
 
 def whole_schema_digest(response_model: Any) -> str | None:
-    """`schema_digest`, in full. Remembered by class, so that a hit does not pay for it again."""
+    """Hex digits of a Pydantic model's JSON schema, the same in every process; else `None`.
+
+    Remembered by class, so that a hit does not pay for it again.
+    """
     if not (isinstance(response_model, type) and issubclass(response_model, BaseModel)):
         return None
     if issubclass(response_model, PartialBase):
@@ -113,11 +115,11 @@ def sorted_defaults(schema: Any, *, in_default: bool = False) -> Any:
 
 
 def _named(response_model: Any) -> tuple[str | None, str | None]:
-    return display_name(response_model), schema_digest(response_model)
+    return display_name(response_model), whole_schema_digest(response_model)
 
 
 named = Remembered(_named)
-"""Of a response model its name and its digest."""
+"""Of a response model its name and its whole digest."""
 
 
 def requested_answer(response_model: Any, *, stream: bool, parallel_tools: bool) -> AnswerKind:

@@ -59,6 +59,8 @@ _SETTINGS: Mapping[str, tuple[str, type[int | float]]] = {
 }
 """The SDKs' parameters: the last part of their `gen_ai.request.*` name, and its type there."""
 
+_HAVE_SETTINGS = frozenset({*_SETTINGS, "config"})
+
 
 def provider_name(instructor_name: str | None, client: Any, function: Any) -> str | None:
     """`gen_ai.provider.name`, told from the client that is called rather than copied from Instructor."""
@@ -133,8 +135,8 @@ def inference_request(
         server_address=address,
         server_port=port,
         stream=request.get("stream") is True,
-        output_type=_output_type(request),
-        settings=request_settings(request),
+        output_type=None if _FORMATS.isdisjoint(request) else _output_type(request),
+        settings={} if _HAVE_SETTINGS.isdisjoint(request) else request_settings(request),
     )
 
 
@@ -148,8 +150,6 @@ def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
     """The numbers among them, by the last parts of their `gen_ai.request.*` names."""
     found: dict[str, float | int] = {}
     config = request.get("config")  # google-genai keeps its settings in there
-    if config is None and _SETTINGS.keys().isdisjoint(request):
-        return found
     for parameter, (name, kind) in _SETTINGS.items():
         value = request.get(parameter)
         if value is None and config is not None:
@@ -169,8 +169,6 @@ _FORMATS = frozenset({"response_format", "text", "config"})
 
 def _output_type(request: Mapping[str, Any]) -> str | None:
     """`json` where the request itself asks for JSON; a tool call is no output format."""
-    if _FORMATS.isdisjoint(request):
-        return None
     for wanted in (request.get("response_format"), read(request.get("text"), "format")):
         if read(wanted, "type") in ("json_object", "json_schema"):
             return "json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llm_cache_otel.observe.attempt import Attempt
 from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.sdk_methods import Asked
+from llm_cache_otel.observe.step import NOWHERE, surroundings
 from llm_cache_otel.observe.target import Target
 
 _OF_THE_CALL = ("model", "stream")
@@ -15,8 +16,9 @@ class SdkCall(Call):
 
     def __init__(self, target: Target, asked: Asked, asks: int | None) -> None:
         request = asked.request
+        around = surroundings.get(NOWHERE)
         # A `cache` of the SDK's would be no cache of responses, and nothing else is the call's.
-        super().__init__(target, (), {name: request.get(name) for name in _OF_THE_CALL})
+        super().__init__(target, (), {name: request.get(name) for name in _OF_THE_CALL}, around)
         self._to_ask: Asked | None = asked
         self._asks = asks
 

@@ -10,32 +10,23 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
 from llm_cache_otel import forks
 from llm_cache_otel.observe import attempt, instructor_api
 from llm_cache_otel.observe.boundary import bare
+from llm_cache_otel.observe.cache_use import asking
 from llm_cache_otel.observe.call import Call
 from llm_cache_otel.observe.instructor_api import layers
 from llm_cache_otel.observe.lookup import Lookup, Store
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import (
-    NOWHERE,
-    Given,
-    Observing,
-    Step,
-    Surroundings,
-    observe,
-    surroundings,
-)
+from llm_cache_otel.observe.step import NOWHERE, step_back, step_out, surroundings
 
 UNDER_WAY = 1.0
 """Seconds after which no call should come to its retry loop any more that began before it could be seen."""
 
 Function = Callable[..., Any]
-Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
@@ -57,57 +48,38 @@ def _key(wrapped: Function) -> Function:
     return key
 
 
-def _asking(where: str, step: Callable[..., Step]) -> Callable[[Function], Function]:
-    """The seam of a helper of Instructor's that is given the cache first."""
-
-    def seam(wrapped: Function) -> Function:
-        def ask(*args: Any, **kwargs: Any) -> Any:
-            call = surroundings.get(NOWHERE).call
-            if call is None or not args:
-                return wrapped(*args, **kwargs)
-            make = partial(step, call, args, kwargs)
-            return observe(call.reporter.guard, where, make, wrapped, args, kwargs)
-
-        return ask
-
-    return seam
-
-
-class _Retry:
-    """The retry loop: runs attempts, validators and hooks, none of which are the call's own code."""
-
-    def __init__(
-        self, call: Call, args: Args, kwargs: Kwargs, observed: Callable[..., Any]
-    ) -> None:
-        call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], kwargs["func"])
-        hooks = kwargs.get("hooks")
-        if hooks is None:
-            hooks = instructor_api.no_hooks()
-        self.kwargs = {**kwargs, "func": observed(call, bare(kwargs["func"]))}
-        if hooks is not None:
-            self.kwargs["hooks"] = attempt.HookTap(hooks, call)
-        self._args = args
-        self._within = Surroundings()
-        self.leave = self._within.leave
-
-    def enter(self) -> Given:
-        self._within.enter()
-        args, self._args = self._args, ()
-        return args, self.kwargs
-
-    def failed(self, error: BaseException) -> None: ...
-
-    def returned(self, result: Any) -> None: ...
+def _watched(call: Call, kwargs: Kwargs, observed: Callable[..., Any]) -> Kwargs:
+    """What the retry loop is to be given, so that its attempts and what becomes of their answers are seen."""
+    function = kwargs["func"]
+    call.learn(kwargs.get("provider"), kwargs.get("mode"), kwargs["kwargs"], function)
+    watched = {**kwargs, "func": observed(call, bare(function))}
+    hooks = kwargs.get("hooks")
+    if hooks is None:
+        hooks = instructor_api.no_hooks()
+    if hooks is not None:
+        watched["hooks"] = attempt.HookTap(hooks, call)
+    return watched
 
 
 def _retry_sync(wrapped: Function) -> Function:
+    """The retry loop: runs attempts, validators and hooks, none of which are the call's own code."""
+
     def retry(*args: Any, **kwargs: Any) -> Any:
         call = surroundings.get(NOWHERE).call
         if call is None:
             seams.missed()
             return wrapped(*args, **kwargs)
-        make = partial(_Retry, call, args, kwargs, attempt.observed)
-        return observe(call.reporter.guard, "retry", make, wrapped, args, kwargs)
+        token = None
+        try:
+            token = step_out(call)
+            kwargs = _watched(call, kwargs, attempt.observed)
+        except Exception as error:
+            if not call.reporter.guard.swallows("retry", error):
+                raise
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            step_back(token)
 
     return retry
 
@@ -118,18 +90,25 @@ def _retry_async(wrapped: Function) -> Function:
         if call is None:
             seams.missed()
             return await wrapped(*args, **kwargs)
-        make = partial(_Retry, call, args, kwargs, attempt.observed_async)
-        with Observing(call.reporter.guard, "retry", make) as seen:
-            result = await wrapped(*args, **(kwargs if seen.step is None else seen.step.kwargs))
-        return seen.returned(result)
+        token = None
+        try:
+            token = step_out(call)
+            kwargs = _watched(call, kwargs, attempt.observed_async)
+        except Exception as error:
+            if not call.reporter.guard.swallows("retry", error):
+                raise
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            step_back(token)
 
     return retry
 
 
 _SEAMS = (
     (instructor_api.KEY, _key),
-    (instructor_api.LOAD, _asking("lookup", Lookup)),
-    (instructor_api.STORE, _asking("store", Store)),
+    (instructor_api.LOAD, asking(Lookup)),
+    (instructor_api.STORE, asking(Store)),
     (instructor_api.RETRY_SYNC, _retry_sync),
     (instructor_api.RETRY_ASYNC, _retry_async),
 )

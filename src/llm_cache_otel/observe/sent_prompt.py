@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,8 @@ from llm_cache_otel.facts import InferenceRequest, Section, SentPrompt
 from llm_cache_otel.observe.remembered import Remembered
 from llm_cache_otel.observe.sdk import declared
 from llm_cache_otel.observe.sections import (
+    MESSAGES,
+    SYSTEM,
     UNREADABLE,
     json_of,
     retention_of,
@@ -20,6 +23,9 @@ from llm_cache_otel.observe.sections import (
     sections_of,
     without_marker,
 )
+from llm_cache_otel.observe.snapshot import SCALARS, Unread, plain_messages
+
+_salt = secrets.randbits(64)
 
 _TOOLS = ("tools", "functions")
 _IN_MEMORY = 600.0
@@ -34,18 +40,26 @@ _ACCOUNT_HEADERS = frozenset(
 
 _SCHEMA = ("response_format", "text", "response_schema", "response_json_schema", "output_config")
 _SCHEMA_NAMES = frozenset(_SCHEMA)
+_WITH_TOOLS = frozenset({*_TOOLS, "toolConfig"})
+_RETENTIONS = frozenset({"prompt_cache_retention", "prompt_cache_options"})
+
+_ELSEWHERE = frozenset({"extra_body", "config", "cache_control", *SYSTEM, *MESSAGES}) - {"messages"}
+"""What has more of a prompt, or says more of one."""
 
 
-def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> str:
-    """What prompts have in common that are served from one prompt cache. Not to be kept: keys are in it."""
+def prompt_space(request: InferenceRequest, client: Any, asked: Mapping[str, Any]) -> int:
+    """What prompts have in common that are served from one prompt cache.
+
+    It is a salted digest, comparable in this process and those forked from it: accounts' keys are in it.
+    """
     more = asked.get("extra_body")
     if more is not None and isinstance(more, Mapping):
         asked = {**more, **asked}
-    space = f"{request.provider}\n{request.server_address}\n{request.server_port}\n{request.model}"
-    for value in _accounts(client, asked):
-        if isinstance(value, (str, int)):
-            space += f"\n{value}"
-    return space
+    accounts = _accounts(client, asked)
+    if not SCALARS.issuperset(map(type, accounts)):  # others may not be hashable
+        accounts = [_constant(value) for value in accounts]
+    server = request.server_address, request.server_port
+    return hash((_salt, request.provider, server, request.model, *accounts))
 
 
 def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
@@ -67,19 +81,35 @@ def _accounts(client: Any, asked: Mapping[str, Any]) -> list[Any]:
     return accounts
 
 
+def _constant(value: Any) -> str | int | None:
+    if type(value) is str or type(value) is int:
+        return value
+    return f"{value}" if isinstance(value, (str, int)) else None
+
+
 _names_of = Remembered(
     lambda kind: [name for name in (*_ACCOUNT, _OF_GOOGLE, _OF_BOTOCORE) if hasattr(kind, name)]
 )
 """What a class of clients has, and not only each of them."""
 
 
-def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
+def sent_prompt(
+    space: int, request: Mapping[str, Any]
+) -> SentPrompt | Unread[SentPrompt | None] | None:
     """From the keyword arguments of the SDK's function; `None` for what can't be read.
 
     Tools come first, then a schema, the system prompt, the messages:
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
     https://developers.openai.com/api/docs/guides/prompt-caching
     """
+    if _ELSEWHERE.isdisjoint(request):
+        messages = plain_messages(request.get("messages"))
+        if messages is not None:
+            try:
+                before, retention = _before(request), _retention(request)
+            except UNREADABLE:
+                return None
+            return Unread(partial(_read, space, before, {"messages": messages}, retention))
     if isinstance(request.get("extra_body"), Mapping):
         request = {**request["extra_body"], **request}
     config = request.get("config")  # where google-genai has what others have beside the messages
@@ -88,15 +118,28 @@ def sent_prompt(space: str, request: Mapping[str, Any]) -> SentPrompt | None:
     if isinstance(config, Mapping):
         request = {**config, **request}
     try:
-        sections = [*_tools(request), *_schema(request), *sections_of(request)]
-        if not sections:
-            return None
-        if request.get("cache_control") is not None:  # Anthropic marks the last by itself
-            marked = retention_of(request["cache_control"])
-            sections[-1] = replace(sections[-1], retention=marked)
-        return SentPrompt(space, tuple(sections), _retention(request))
+        return _read(space, _before(request), request, _retention(request))
     except UNREADABLE:
         return None
+
+
+def _read(
+    space: int, before: list[Section], request: Mapping[str, Any], retention: float | None
+) -> SentPrompt | None:
+    """Raises one of `UNREADABLE` for what can't be."""
+    sections = [*before, *sections_of(request)]
+    if not sections:
+        return None
+    if request.get("cache_control") is not None:  # Anthropic marks the last by itself
+        marked = retention_of(request["cache_control"])
+        sections[-1] = replace(sections[-1], retention=marked)
+    return SentPrompt(space, tuple(sections), retention)
+
+
+def _before(request: Mapping[str, Any]) -> list[Section]:
+    """What comes before the prompt itself."""
+    tools = [] if _WITH_TOOLS.isdisjoint(request) else [*_tools(request)]
+    return tools if _SCHEMA_NAMES.isdisjoint(request) else [*tools, *_schema(request)]
 
 
 def _tools(request: Mapping[str, Any]) -> Iterator[Section]:
@@ -114,13 +157,15 @@ def _tools(request: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def _schema(request: Mapping[str, Any]) -> Iterator[Section]:
-    for name in _SCHEMA if not _SCHEMA_NAMES.isdisjoint(request) else ():
+    for name in _SCHEMA:
         if request.get(name) is not None:
             yield Section("schema", json_of(request[name], sort_keys=False))
 
 
 def _retention(request: Mapping[str, Any]) -> float | None:
     """OpenAI's `prompt_cache_retention` (`in_memory`, `24h`) and `prompt_cache_options`."""
+    if _RETENTIONS.isdisjoint(request):
+        return None
     asked = request.get("prompt_cache_retention")
     if asked in ("in_memory", "in-memory"):
         return _IN_MEMORY

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from llm_cache_otel.facts import BackendFacts, Interval, Scope
+from llm_cache_otel.facts import BackendFacts, Scope
 
 if TYPE_CHECKING:
     from llm_cache_otel.guard import Guard
@@ -17,39 +16,15 @@ if TYPE_CHECKING:
 
 ANY_CLIENT = 0
 
-Given = tuple[tuple[Any, ...], dict[str, Any]]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+Given = tuple[Args, Kwargs]
 """Arguments, and those by name."""
 
 Listener = Callable[[object, Any, Any, BackendFacts], bool]
 """Takes an observed store, a key, an entry found or stored, and what came of asking for it; whether it takes
 that for its own."""
-
-
-class Clock:
-    """Nanoseconds since the Unix epoch that never step back: wall time read once, then monotonic.
-
-    `offset` is what a reading of `time.perf_counter_ns` lacks to be such a time, by default as of now.
-    """
-
-    __slots__ = ("offset",)
-
-    def __init__(self, offset: int | None = None) -> None:
-        self.offset = time.time_ns() - time.perf_counter_ns() if offset is None else offset
-
-    def now(self) -> int:
-        return self.offset + time.perf_counter_ns()
-
-    def at(self, perf_counter_ns: int) -> int:
-        """The epoch time of an earlier reading of `time.perf_counter_ns`."""
-        return self.offset + perf_counter_ns
-
-    def between(self, start: int, end: int) -> Interval:
-        """From one such reading to another."""
-        return Interval(self.offset + start, self.offset + end)
-
-    def of_process(self, interval: Interval) -> Interval:
-        """In readings of `time.perf_counter_ns`, for what other calls did to be before or after."""
-        return Interval(interval.start_ns - self.offset, interval.end_ns - self.offset)
 
 
 class Step(Protocol):
@@ -86,8 +61,6 @@ class Surroundings:
 
     `busy` are caches whose `get` or `set` is being timed, and what is given is the latest of them: an adapter
     that is observed by itself, or that calls its parent class's method, is not counted twice.
-
-    `current` is what else is current, by its variable.
     """
 
     # Most of them never change it: a hit need not write down what stands here.
@@ -96,35 +69,26 @@ class Surroundings:
     listener: Listener | None = None
     busy: tuple[object, ...] = ()
     scope: Scope | None = None
-    _current: Mapping[ContextVar[Any], object] | None = None
     _token: Token[Surroundings] | None = None
-    _tokens: list[Token[Any]] | None = None
 
     def __init__(
         self,
         *,
         scope: Scope | None = None,
         asks: int | None = None,
-        listener: Listener | None = None,
         busy: object = None,
-        current: Mapping[ContextVar[Any], object] | None = None,
     ) -> None:
         self.scope = scope
         self.asks = asks
-        self.listener = listener
-        self._current = current
         around = surroundings.get(None)
         if around is not None:
             self.busy = around.busy
-            if listener is None:
-                self.listener = around.listener
+            self.listener = around.listener
         if busy is not None:
             self.busy = (*self.busy, busy)
 
     def enter(self) -> None:
         self._token = surroundings.set(self)
-        if self._current is not None:
-            self._tokens = [variable.set(value) for variable, value in self._current.items()]
         if self.scope is not None:
             self.scope.enter()
 
@@ -132,8 +96,6 @@ class Surroundings:
         # No cycle: a finished call is freed at once. And no attribute that it does not have yet.
         if self.call is not None:
             self.call = None
-        if self._current is not None:
-            self._current = None
         if self.listener is not None:
             self.listener = None
         token = self._token
@@ -149,16 +111,58 @@ class Surroundings:
             # A coroutine that is dropped is closed in a context where nothing was attached.
             self._token = None
             return
-        while self._tokens:
-            inner = self._tokens.pop()
-            with suppress(RuntimeError):
-                inner.var.reset(inner)
         if self.scope is not None:
             self.scope.leave()
         self._token = None
 
 
 NOWHERE = Surroundings()
+
+
+def step_out(call: Surroundings) -> Token[Surroundings]:
+    """Have what runs from here on be no part of a call within which it runs, until `step_back`.
+
+    Whoever copies the context meanwhile, for a thread or a task, has nothing of the call in it.
+    """
+    return surroundings.set(Surroundings() if call.busy else NOWHERE)
+
+
+def step_back(token: Token[Surroundings] | None) -> None:
+    if token is not None:
+        try:  # noqa: SIM105  which takes longer than all of it
+            surroundings.reset(token)
+        except (RuntimeError, ValueError):
+            pass  # as of `Surroundings.leave`
+
+
+class FunctionSurroundings(Surroundings):
+    """Those of an observed function. `current` is what else is current, by its variable."""
+
+    _tokens: list[Token[Any]] | None = None
+
+    def __init__(
+        self,
+        scope: Scope,
+        listener: Listener | None,
+        current: Mapping[ContextVar[Any], object] | None,
+    ) -> None:
+        super().__init__(scope=scope)
+        if listener is not None:
+            self.listener = listener
+        self._current = current
+
+    def enter(self) -> None:
+        super().enter()
+        if self._current is not None:
+            self._tokens = [variable.set(value) for variable, value in self._current.items()]
+
+    def leave(self) -> None:
+        self._current = None  # no cycle
+        super().leave()
+        while self._tokens:
+            inner = self._tokens.pop()
+            with suppress(RuntimeError, ValueError):  # as above
+                inner.var.reset(inner)
 
 
 class Unobserved:
@@ -174,23 +178,23 @@ class Unobserved:
     def returned(self, result: Any) -> None: ...
 
 
-def observe(  # noqa: C901, PLR0912  a hit runs through it twice: one function, where it could be four
+def observe(  # noqa: C901, PLR0912  a hit runs through it: one function, where it could be four
     guard: Guard,
     where: str,
-    make: Callable[[], Step | None],
+    make: Callable[[Args, Kwargs], Step | None],
     function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: Args,
+    kwargs: Kwargs,
 ) -> Any:
     """What the host's own `function(*args, **kwargs)` gives, or the watched stream that takes its place.
 
-    `make` builds the step, or `None` if there is nothing to observe. The host's exceptions pass through; ours
-    are swallowed and counted.
+    `make(args, kwargs)` builds the step, or `None` if there is nothing to observe. The host's exceptions pass
+    through; ours are swallowed and counted.
     """
     step, is_inside = None, False
     try:
         try:
-            step = make()
+            step = make(args, kwargs)
             if step is not None:
                 is_inside = True
                 given = step.enter()

@@ -172,7 +172,6 @@ def observed_function(
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        make = lambda: step(args, kwargs)
-        return observe(watch.reporter.guard, "function", make, function, args, kwargs)
+        return observe(watch.reporter.guard, "function", step, function, args, kwargs)
 
     return call

@@ -15,12 +15,13 @@ from functools import partial
 from typing import Any
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import BackendFacts, Opening, Operation, Scope, SpanRole
+from llm_cache_otel.facts import BackendFacts, Operation, Scope, SpanRole
 from llm_cache_otel.observe import adapter
 from llm_cache_otel.observe.backend import BackendStep, is_busy
+from llm_cache_otel.observe.clock import Clock
 from llm_cache_otel.observe.ports import Reporter
-from llm_cache_otel.observe.step import NOWHERE, Clock, Observing, observe, surroundings
-from llm_cache_otel.observe.stores import Asked, Method, is_async, methods_of
+from llm_cache_otel.observe.step import NOWHERE, Observing, observe, surroundings
+from llm_cache_otel.observe.stores import Method, is_async, methods_of
 
 Place = tuple[type, str]
 _ROLES = {Operation.GET: SpanRole.LOOKUP, Operation.SET: SpanRole.STORE}
@@ -106,10 +107,11 @@ def operate(
     """
     if observed is None:
         return function(*args, **kwargs)
-    make = lambda: _step(method, observed, store, method.asked(args, kwargs))
+    make = partial(_step, method, observed, store)
     guard, where = observed.reporter.guard, f"cache {method.operation}"
     if observed.is_async:
-        return _awaited(function(*args, **kwargs), Observing(guard, where, make))
+        seen = Observing(guard, where, partial(make, args, kwargs))
+        return _awaited(function(*args, **kwargs), seen)
     return observe(guard, where, make, function, args, kwargs)
 
 
@@ -137,14 +139,19 @@ def _places_of(store: object) -> dict[Place, Method]:
 
 
 def _step(
-    method: Method, observed: ObservedStore, store: object, asked: Asked
+    method: Method,
+    observed: ObservedStore,
+    store: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> BackendStep | None:
+    asked = method.asked(args, kwargs)
     if observed.reporter.is_suppressed():
         return None
     listener = surroundings.get(NOWHERE).listener
 
     def open_scope(start_ns: int) -> Scope:
-        return observed.reporter.open(partial(Opening, _ROLES[method.operation], start_ns))
+        return observed.reporter.open((_ROLES[method.operation], start_ns))
 
     def done(facts: BackendFacts, entry: Any, dropped: bool) -> None:  # noqa: FBT001  a Done
         if listener is None or not listener(store, asked.key, entry, facts):
