@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -17,10 +18,18 @@ _STARTS_WITHIN = 60.0
 _STOPS_WITHIN = 15.0
 
 
+_ports = random.Random().sample(range(15_000, 32_000), 17_000)
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Another each time, and none that a system gives to connections, which may be gone before it is used.
+
+    Linux gives them those from 32768 on, others from 49152 on.
+    """
+    while True:
+        port = _ports.pop()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Server:
