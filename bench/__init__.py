@@ -1,9 +1,9 @@
 """What watching a cached call costs, beside not watching it and beside peers that watch it too.
 
-`bench.race` measures nine contenders, each in processes of its own so that nothing that one of them
+`bench.race` measures ten contenders, each in processes of its own so that nothing that one of them
 patches reaches another: bare Instructor (against itself: its distance from 1 is the error of
 the measurement), the same client handed to `llm_cache_otel.instrument`, sampled and not, two floors
-(`bench.floor`, and with it `bench.wrappers`), and the same client under
+(`bench.floor`, and with it `bench.wrappers`, sampled and not), and the same client under
 `openinference-instrumentation-instructor`, and under OpenLLMetry's instrumentation of OpenAI's SDK,
 OpenTelemetry's own and cachelens, which see no hits.
 

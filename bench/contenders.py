@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from bench.floor import Later, teller, told
-from bench.names import BARE, FLOOR, OURS, OUTAGES, UNSAMPLED, WRAPPED
+from bench.names import BARE, FLOOR, OURS, OUTAGES, UNSAMPLED, WRAPPED, WRAPPED_UNSAMPLED
 from bench.telemetry import Exported
 from bench.workload import MODEL, Case
 from bench.wrappers import see_client, see_inside
@@ -66,20 +66,33 @@ def _instrumented(
 
 
 def _floor(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
-    return _told_by_the_sdk(make, exported, lambda tell: tell())
+    return _told_by_the_sdk(make, exported, exported.tracer_provider(), lambda tell: tell())
 
 
 def _wrapped(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
+    return _seen(make, exported, exported.tracer_provider(), sampled=True)
+
+
+def _wrapped_unsampled(make: Make, exported: Exported) -> tuple[Make, Sequence[Flushable]]:
+    return _seen(make, exported, exported.tracer_provider(ALWAYS_OFF), sampled=False)
+
+
+def _seen(
+    make: Make, exported: Exported, tracers: TracerProvider, *, sampled: bool
+) -> tuple[Make, Sequence[Flushable]]:
     later = Later()
-    made, to_flush = _told_by_the_sdk(make, exported, later.put)
+    made, to_flush = _told_by_the_sdk(make, exported, tracers, later.put)
     see_inside()
-    return lambda *args: see_client(made(*args)), (later, *to_flush)
+    return lambda *args: see_client(made(*args), sampled=sampled), (later, *to_flush)
 
 
 def _told_by_the_sdk(
-    make: Make, exported: Exported, do: Callable[[Callable[[], None]], None]
+    make: Make,
+    exported: Exported,
+    tracers: TracerProvider,
+    do: Callable[[Callable[[], None]], None],
 ) -> tuple[Make, Sequence[Flushable]]:
-    tracers, meters = exported.tracer_provider(), exported.meter_provider()
+    meters = exported.meter_provider()
     tellers = {case: teller(one, tracers, meters) for case, one in told(make).items()}
     provider: Any = make.__self__  # type: ignore[attr-defined]  # the workload's, which counts
 
@@ -166,6 +179,7 @@ SET_UPS = {
     UNSAMPLED: Contender(_unsampled, _NO_SPANS, counts_outcomes=True),
     FLOOR: Contender(_floor, _OURS_SPANS, counts_outcomes=True),
     WRAPPED: Contender(_wrapped, _OURS_SPANS, counts_outcomes=True),
+    WRAPPED_UNSAMPLED: Contender(_wrapped_unsampled, _NO_SPANS, counts_outcomes=True),
     "openinference": Contender(_openinference, _PEER_SPANS),
     "openllmetry (openai)": Contender(_openllmetry, _OPENLLMETRY_SPANS),
     "genai-openai": Contender(_genai, _GENAI_SPANS),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 BARE, OURS, UNSAMPLED = "bare", "llm-cache-otel", "llm-cache-otel, unsampled"
 FLOOR, WRAPPED = "the SDK alone", "wrappers, the SDK on a thread"
+WRAPPED_UNSAMPLED = f"{WRAPPED}, unsampled"
 COST = (
-    *(BARE, OURS, UNSAMPLED, FLOOR, WRAPPED),
+    *(BARE, OURS, UNSAMPLED, FLOOR, WRAPPED, WRAPPED_UNSAMPLED),
     *("openinference", "openllmetry (openai)", "genai-openai", "cachelens"),
 )
 LOOP = BARE, OURS, FLOOR, WRAPPED

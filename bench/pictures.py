@@ -64,7 +64,7 @@ def _draw_scale(found: Sequence[Curve]) -> None:
             _draw_curve(above, below, curve)
         above.set_title(_LABELS[dimension])
         below.set_xlabel(_LABELS[dimension])
-        below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        below.yaxis.set_major_formatter(PercentFormatter(1))
         above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         for axes in (above, below):
             axes.set_visible(True)

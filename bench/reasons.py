@@ -26,6 +26,7 @@ from llm_cache_otel.interpret.miss_reason import CacheHistory
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
 from llm_cache_otel.observe.keyed_request import keyed_request
 from llm_cache_otel.observe.sent_prompt import sent_prompt
+from llm_cache_otel.observe.snapshot import Unread
 
 _LENGTHS = {"1 KB": 1_000, "100 KB": 100_000, "1 MB": 1_000_000}
 _ROUNDS = 30
@@ -90,7 +91,9 @@ def _measure(sdk: openai.OpenAI, length: int) -> tuple[float, float]:
                 capacity=None,
             )
             history.settle()
-            prompt = sent_prompt("space", asked)
+            prompt = sent_prompt(1, asked)
+            if isinstance(prompt, Unread):
+                prompt = prompt.read()
             assert prompt is not None
             sent.compare_and_add(prompt, moment, None, is_marked=False)  # noqa: B023
 

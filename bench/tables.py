@@ -9,13 +9,22 @@ from typing import Any
 
 from bench import targets
 from bench.figures import CPU, WALL, Added, Curve, Spread, added, curves, held, ratio, spread
-from bench.names import BARE, COST, FLOOR, OURS, OUTAGES, WRAPPED
+from bench.names import (
+    BARE,
+    COST,
+    FLOOR,
+    OURS,
+    OUTAGES,
+    UNSAMPLED,
+    WRAPPED,
+    WRAPPED_UNSAMPLED,
+)
 
 _NOTES = {
     "cost": "Medians of each round's ratio to bare Instructor in the same process, in brackets the "
     "quartiles; what is added, in µs, likewise. Of the wall it is what the median call waits: what a thread "
     "does later is in the CPU only, and in the next table. `bare` is measured against itself: its distance "
-    "from 1 is the error. ✓ and ✗ say whether a target is met that was set before anything was built. A "
+    "from 1 is the error. ✓ and ✗ say whether a target is met that was set beforehand, the wall's first. A "
     "miss's provider answers at once, from within the process. "
     "OpenLLMetry, genai-openai and cachelens see no hits. Instructor refuses the client that cachelens wraps "
     "(`ClientError`: it is no `OpenAI`), so only its `chat.completions.create` is put in place; it encodes "
@@ -41,10 +50,16 @@ _FLOORS = {
     FLOOR: "`the SDK alone` is bare Instructor, and after each call the same spans and metrics as ours, made "
     "with the SDK at once.",
     WRAPPED: "`wrappers, the SDK on a thread` is the floor of whoever is to see as much: Instructor's "
-    "functions are wrapped as little as can tell when each ran, without a guard; of a miss the messages and "
-    "the reported usage are copied, and not read; a thread makes the same spans and metrics with the SDK "
-    "once a second.",
+    "functions are wrapped as little as can tell of which call each is and when it ran, without a guard; "
+    "what was asked for and found is noted; of a miss the messages and the reported usage are copied, and "
+    "nothing is read; a thread makes the same spans and metrics with the SDK once a second. Unsampled, a hit "
+    "has no place in the trace there.",
 }
+_OURS_AND_FLOOR = (
+    ("a hit", "hit", OURS, WRAPPED),
+    ("an unsampled hit", "hit", UNSAMPLED, WRAPPED_UNSAMPLED),
+    ("a miss", "miss", OURS, WRAPPED),
+)
 _BASES = {
     "plain": "`import instructor`, the OpenTelemetry SDK",
     "client": "the same, `openai`, `instructor.from_openai` and its cache",
@@ -81,19 +96,18 @@ def _cost(part: Mapping[str, Any]) -> list[Table]:
     rounds = part["rounds"]
     table = _race("cost", "What a call of create costs", rounds)
     floors = [what for name, what in _FLOORS.items() if name in rounds["hit"]]
-    beyond = [_beyond_the_floor(rounds)] if WRAPPED in rounds["hit"] else []
-    return [replace(table, note=" ".join([table.note, *floors, *beyond]))]
+    return [replace(table, note=" ".join([table.note, *floors, _beyond_the_floor(rounds)]))]
 
 
 def _beyond_the_floor(rounds: Mapping[str, Any]) -> str:
     """What is ours, and neither the SDK's nor for seeing at all."""
     beyond = []
-    for case, contenders in rounds.items():
+    for what, case, ours, floor in _OURS_AND_FLOOR:
         wall, cpu = (
-            ratio(contenders[OURS], which).median - ratio(contenders[WRAPPED], which).median
+            ratio(rounds[case][ours], which).median - ratio(rounds[case][floor], which).median
             for which in (WALL, CPU)
         )
-        beyond.append(f"of a {case}'s wall {wall:.1%}, of its CPU {cpu:.1%}")
+        beyond.append(f"of {what}'s wall {wall:.1%}, of its CPU {cpu:.1%}")
     return f"Beyond this floor ours adds, {'; '.join(beyond)}."
 
 
