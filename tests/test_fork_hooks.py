@@ -122,6 +122,27 @@ caller(0)
 join(fork(lambda: None))
 caller(0)
 """,
+    "a child of a parent whose first export still imports": """
+import os, sys, threading, time
+from support.caller import Caller
+from support.forking import fork, join
+
+importing = threading.Event()
+
+class Slow:
+    def find_spec(self, *_):
+        if threading.current_thread().name.startswith("Otel"):
+            importing.set()
+            time.sleep(0.1)
+
+caller = Caller()
+sys.meta_path.insert(0, Slow())
+sys.modules.pop("netrc", None)  # which `requests` imports at its first request
+caller(0)
+assert importing.wait(2) or "grpc" in os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"]
+join(fork(caller, 0, 1))
+caller(0)
+""",
     "the last call is made at exit": """
 import atexit
 from support.caller import Caller

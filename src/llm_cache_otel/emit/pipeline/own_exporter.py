@@ -27,33 +27,41 @@ _STUCK = 1.0
 
 
 class _Gate:
-    """One export at a time, and over gRPC none while the process forks.
+    """One export at a time, and while the process forks none that a child would suffer from.
 
     Of a gRPC call that another thread is in, the library's state in the child would be broken: it hangs,
-    aborts the process, or sends again what the parent has sent.
+    aborts the process, or sends again what the parent has sent. And the first export over HTTP still imports
+    (`requests` what reads a `.netrc`): for a module that another thread was importing when it was forked, a
+    child waits for ever.
     """
 
     def __init__(self, exporter: Any) -> None:
         self._lock = forks.lock()  # a fork's own thread may export, for a hook of the host's
         self._since = 0.0
-        if hasattr(exporter, "_initialize_channel_and_stub"):  # over gRPC
-            forks.pause_for_forks(self)
+        self._is_over_grpc = hasattr(exporter, "_initialize_channel_and_stub")
+        self._is_first = True
+        self._is_held = False
+        forks.pause_for_forks(self)
 
     def __enter__(self) -> None:
         self._since = time.monotonic()
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
+        self._is_first = False
         self._lock.release()
 
     def pause(self, deadline: float) -> bool:
-        left = max(0.0, deadline - time.monotonic())
-        is_stuck = time.monotonic() - self._since > _STUCK
-        held: bool = self._lock.acquire(timeout=0.0 if is_stuck else left)
-        return held
+        if self._is_over_grpc or self._is_first:
+            left = max(0.0, deadline - time.monotonic())
+            is_stuck = time.monotonic() - self._since > _STUCK
+            self._is_held = self._lock.acquire(timeout=0.0 if is_stuck else left)
+        return self._is_held or not self._is_over_grpc
 
     def resume(self) -> None:
-        self._lock.release()
+        if self._is_held:
+            self._is_held = False
+            self._lock.release()
 
     def end(self) -> None: ...
 
