@@ -130,14 +130,14 @@ from support.forking import fork, join
 importing = threading.Event()
 
 class Slow:
-    def find_spec(self, *_):
-        if threading.current_thread().name.startswith("Otel"):
+    def find_spec(self, name, *_):
+        if name == "netrc":  # which `requests` imports at its first request
             importing.set()
-            time.sleep(0.1)
+            time.sleep(0.3)
 
 caller = Caller()
 sys.meta_path.insert(0, Slow())
-sys.modules.pop("netrc", None)  # which `requests` imports at its first request
+sys.modules.pop("netrc", None)
 caller(0)
 assert importing.wait(2) or "grpc" in os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"]
 join(fork(caller, 0, 1))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import pytest
 from instructor.cache import AutoCache
 from opentelemetry import trace
 from support.clients import request_for
-from support.interrupts import InterruptAt
+from support.interrupts import InterruptAfterCall, InterruptAt
 from support.recording import Recording
 from support.ways import make_client
 
@@ -20,6 +23,7 @@ from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit import scope
 from llm_cache_otel.guard import Guard
+from llm_cache_otel.later import Later
 from llm_cache_otel.observe.spending import current_spending
 from llm_cache_otel.observe.step import NOWHERE, Surroundings, surroundings
 
@@ -104,6 +108,27 @@ def test_an_interrupt_leaves_nothing_behind(
         recording.clear()
     assert interrupted > 25
     client.client.close()
+
+
+def test_an_interrupt_while_calls_are_told_keeps_nobody_else_from_telling() -> None:
+    """Wherever it strikes, by whomever they are told."""
+    own, done = Later(), count()
+    struck, number = True, 0
+    while struck:
+        number += 1
+        for _ in range(2):
+            own.put(lambda: next(done))
+        own.close_with(own, lambda: next(done))
+        interrupt = InterruptAfterCall(number)
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        with contextlib.suppress(KeyboardInterrupt):
+            own.wait(1)
+        sys.settrace(before)
+        struck = interrupt.struck
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(own.wait, 0).result(), number
+    assert number > 30
 
 
 def test_an_interrupt_in_a_function_leaves_nothing_behind(recording: Recording) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -50,6 +51,28 @@ def lock() -> Any:
     made = threading.RLock()
     _locks.add(made)
     return made
+
+
+def within(lock: Any, timeout: float, work: Callable[[], object]) -> bool:
+    """Do `work` while one of our locks is held; whether that was to be had in so many seconds.
+
+    What a signal's handler raises, or another thread has raised here, may strike as soon as the lock is taken:
+    it is let go all the same, which a `with` can't do that waits no longer than so. A thread that holds it
+    already, whom such a handler has interrupted, works at once.
+    """
+    if lock._is_owned():
+        work()
+        return True
+    try:
+        is_taken: bool = lock.acquire(timeout=timeout)
+        if is_taken:
+            work()
+        return is_taken
+    finally:
+        try:  # noqa: SIM105  to call anything else before gives a signal's handler a chance
+            lock.release()
+        except RuntimeError:
+            pass  # it was not to be had
 
 
 def pause_for_forks(pausing: Pausing) -> None:

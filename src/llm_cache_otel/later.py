@@ -156,26 +156,20 @@ class Later:
 
     def _do_one(self, timeout: float) -> bool:
         """Whether the next is done in time, by whomever."""
-        if not self._doing.acquire(timeout=timeout):
-            return False
-        try:
-            if self._work:
-                work = self._work.popleft()
-                self._done += 1
-                _guarded(work)
-        finally:
-            self._doing.release()
-        return True
+        return forks.within(self._doing, timeout, self._do_next)
+
+    def _do_next(self) -> None:
+        if self._work:
+            work = self._work.popleft()
+            self._done += 1
+            _guarded(work)
 
     def _close(self, timeout: float) -> bool:
-        if not self._doing.acquire(timeout=timeout):
-            return False
-        try:
-            while self._closing:
-                _guarded(self._closing.popitem()[1])
-        finally:
-            self._doing.release()
-        return True
+        return forks.within(self._doing, timeout, self._do_closing)
+
+    def _do_closing(self) -> None:
+        while self._closing:
+            _guarded(self._closing.popitem()[1])
 
     def _has_helped(self) -> bool:
         """Not where whatever is being done hangs."""

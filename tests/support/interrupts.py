@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import inspect
 import sys
@@ -34,6 +35,37 @@ class InterruptAt:
                 sys.setprofile(None)
                 self.where = frame.f_code.co_qualname
                 raise KeyboardInterrupt
+
+    @property
+    def struck(self) -> bool:
+        return self._left <= 0
+
+
+class InterruptAfterCall:
+    """A trace function that raises where Python itself would let a signal's handler run.
+
+    That is in ours at the entry of a function, and behind each call in it: the given number of them.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._called: set[FrameType] = set()
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
+        if f"/src/{OURS}/" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call" or frame in self._called:
+            self._called.discard(frame)
+            self._left -= 1
+            if self._left == 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        if event == "opcode":
+            instruction = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if instruction.startswith("CALL"):
+                self._called.add(frame)
+        return self
 
     @property
     def struck(self) -> bool:

@@ -139,13 +139,12 @@ class CacheHistory:
     def relieve(self) -> None:
         """Take a few in, where calls come faster than they are told of. Raises as `make` does."""
         much = max(self._waiting / _MOST_NOTED, self._noted_text / _MOST_TEXT)
-        if much < 1 or not self._lock.acquire(timeout=_PATIENCE if much > 2 else 0):
-            return
-        try:
-            for _ in range(_FEW):
-                self._take_next()
-        finally:
-            self._lock.release()
+        if much >= 1:
+            forks.within(self._lock, _PATIENCE if much > 2 else 0, self._take_few)
+
+    def _take_few(self) -> None:
+        for _ in range(_FEW):
+            self._take_next()
 
     def _note(self, take: Callable[..., None], *noted: Any, text: int = 0) -> None:
         self._noted.append((take, noted, text))
