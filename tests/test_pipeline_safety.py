@@ -69,7 +69,7 @@ NOT_RUN_HERE = {
     "emit.pipeline.outages.Outages.out_of_time",
     "emit.pipeline.fallbacks._Otlp.file",
     "emit.pipeline.fallbacks._http_arguments",
-    "emit.pipeline.flushing._is_running",
+    "emit.pipeline.flushing._Flush.is_running",
     "emit.pipeline.private.PrivateProviders.__init__",
     "emit.pipeline.private.PrivateProviders.out_of_time",
     "emit.pipeline.private.PrivateProviders.pause",

@@ -22,7 +22,7 @@ from support.versions import HAS_NAMESPACES, max_retries, namespace
 from llm_cache_otel import Settings, instrument, reporter
 from llm_cache_otel.cli.simulate import Cue, SimulatedProvider
 from llm_cache_otel.cli.simulate.prompt_cache import PromptCache
-from llm_cache_otel.interpret import earlier_requests, fingerprint, patterns
+from llm_cache_otel.interpret import earlier_requests, fingerprint, miss_reason, patterns
 from llm_cache_otel.interpret.sent_prompts import SentPrompts
 from llm_cache_otel.later import later
 
@@ -187,6 +187,7 @@ def test_the_program_sees_what_it_saw_without_us(
     # Of so short and so mixed a program some of this would be neither forgotten nor said.
     monkeypatch.setattr(earlier_requests, "_MOST_REQUESTS", 16)
     monkeypatch.setattr(patterns, "_ONE_OF", 1_000)
+    monkeypatch.setattr(miss_reason, "_MOST_NOTED", 2)
     sabotage = Broken(FUNCTIONS[name])
 
     def observe(*targets: Any) -> None:

@@ -2,7 +2,8 @@
 
 Nothing of the host's may run inside a guard: its exceptions would vanish. `Exception` only:
 `KeyboardInterrupt` and `SystemExit` belong to the host wherever they strike, and so does what its signal
-handlers raise, Celery's `SoftTimeLimitExceeded` for one.
+handlers raise, Celery's `SoftTimeLimitExceeded` for one, and what another thread throws into this one, as
+stopit's and RQ's timeouts do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import inspect
 import signal
 import traceback as tracebacks
 from collections.abc import Callable
-from types import CodeType, NoneType, TracebackType
+from itertools import pairwise
+from opcode import opmap
+from types import CodeType, FrameType, NoneType, TracebackType
 from typing import ClassVar
 
 Report = Callable[[str, Exception], None]
@@ -47,7 +50,7 @@ class Guard:
         """Whether an error is ours, and not to go on; it is reported by then."""
         is_theirs = False
         with contextlib.suppress(Exception):
-            is_theirs = _is_a_signal_handlers(error.__traceback__) or (
+            is_theirs = is_the_hosts(error) or (
                 self._passes is not None and self._passes(error)
             )
         if is_theirs:
@@ -78,10 +81,42 @@ class Guarded:
         return isinstance(error, Exception) and self._guard.swallows(self._where, error)
 
 
-def _is_a_signal_handlers(traceback: TracebackType | None) -> bool:
-    """Whether an exception comes out of a handler of the host's for a signal, which can strike anywhere."""
+def is_the_hosts(error: BaseException) -> bool:
+    """Whether it came over what it struck from outside, and can strike anywhere."""
+    if not isinstance(error, Exception):
+        return True
+    struck = list(tracebacks.walk_tb(error.__traceback__))
+    return _is_a_signal_handlers([frame for frame, _ in struck]) or _is_thrown_in(error)
+
+
+def _is_a_signal_handlers(frames: list[FrameType]) -> bool:
+    """Whether one of these is a handler's for a signal: one that is installed, or was given what it struck."""
     handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    return any(frame.f_code in handlers for frame, _ in tracebacks.walk_tb(traceback))
+    return any(frame.f_code in handlers for frame in frames) or any(
+        _is_given(frame, struck) for struck, frame in pairwise(frames)
+    )
+
+
+def _is_given(frame: FrameType, struck: FrameType) -> bool:
+    for given in frame.f_locals.values():
+        several = given if type(given) is tuple else (given,)
+        if any(one is struck for one in several):
+            return True
+    return False
+
+
+def _is_thrown_in(error: Exception) -> bool:
+    """Whether another thread did, with `PyThreadState_SetAsyncExc`.
+
+    That is given a class, and makes an error of it without arguments, at an instruction which raises nothing
+    itself. Errors made in C have arguments, or classes that nothing refers to weakly.
+    """
+    innermost = error.__traceback__
+    if error.args or not hasattr(type(error), "__weakref__") or innermost is None:
+        return False
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    return innermost.tb_frame.f_code.co_code[innermost.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
 def _code(handler: object) -> CodeType | None:

@@ -15,6 +15,7 @@ from llm_cache_otel import forks
 from llm_cache_otel._version import __version__
 from llm_cache_otel.arguments import check_arguments, check_name, kind_of
 from llm_cache_otel.emit.log import logger, warn_once
+from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.settings import Settings
 
 if TYPE_CHECKING:
@@ -244,6 +245,8 @@ def _reporters() -> Reporters:
 
 
 def _warn_of_failure(error: Exception) -> None:
+    if is_the_hosts(error):
+        raise error
     # A pipeline that can't be built, say for a certificate that is missing, is no reason for the
     # host not to start. The message may quote what the variables hold, headers among them.
     logger.warning(

@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from llm_cache_otel.arguments import check_arguments
 from llm_cache_otel.emit.log import logger
+from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.instrument import instrument_all, uninstrument_all
 
 _INSTRUCTOR = "instructor"
@@ -89,6 +90,8 @@ class LLMCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         try:
             instrument_all(**self._arguments)
         except Exception as error:  # or the program's own import of Instructor would fail
+            if is_the_hosts(error):
+                raise
             if isinstance(error, ImportError) and not again:
                 # Another thread is in the midst of importing what this needs, and waits for what is
                 # being imported here: it has to go on first.

@@ -10,6 +10,7 @@ from opentelemetry.trace import TracerProvider
 from llm_cache_otel import forks
 from llm_cache_otel.emit.log import logger
 from llm_cache_otel.emit.signals import flush_routes
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.reporter import Reporter
 from llm_cache_otel.settings import Settings
 
@@ -40,11 +41,10 @@ class Reporters:
     def flush(self, timeout: float) -> bool:
         with self._lock:
             routes = [reporter.route for reporter in self._made.values()]
-        try:
+        with _guard("flush"):
             return flush_routes(routes, timeout)
-        except Exception:
-            logger.debug("flush() failed", exc_info=True)
-            return False
+        return False
 
 
+_guard = Guard(lambda where, _: logger.debug("%s() failed", where, exc_info=True))
 reporters = Reporters()

@@ -6,6 +6,7 @@ import dis
 import gc
 import inspect
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -16,11 +17,19 @@ _collection = {"phase": "stop"}
 gc.callbacks.append(lambda phase, _: _collection.update(phase=phase))
 
 
-class InterruptAt:
-    """Raises `KeyboardInterrupt` when the given number of functions of ours has been entered."""
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
-    def __init__(self, number: int) -> None:
+
+class InterruptAt:
+    """Raises `KeyboardInterrupt` when the given number of functions of ours has been entered.
+
+    Or does something else.
+    """
+
+    def __init__(self, number: int, strike: Callable[[], None] = interrupt) -> None:
         self._left = number
+        self._strike = strike
         self.where = "nowhere"
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
@@ -34,7 +43,7 @@ class InterruptAt:
             if self._left == 0:
                 sys.setprofile(None)
                 self.where = frame.f_code.co_qualname
-                raise KeyboardInterrupt
+                self._strike()
 
     @property
     def struck(self) -> bool:

@@ -7,9 +7,11 @@ import weakref
 from functools import partial
 from typing import Any
 
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.later import later
 
 _SHUTDOWN_TIMEOUT = 2.0
+_guard = Guard(lambda where, error: None)
 
 
 class Ahead:
@@ -25,12 +27,12 @@ class Ahead:
     def on_end(self, span: object) -> None: ...
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        with contextlib.suppress(Exception):
+        with _guard("flush"):
             return later.wait(timeout_millis / 1e3)
         return False
 
     def shutdown(self) -> None:
-        with contextlib.suppress(Exception):
+        with _guard("shutdown"):
             later.wait(_SHUTDOWN_TIMEOUT)
 
 

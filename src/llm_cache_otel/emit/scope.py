@@ -11,6 +11,7 @@ from opentelemetry.trace import Span
 
 from llm_cache_otel.emit.current import attach, current_context, reset
 from llm_cache_otel.emit.lazy import LazySpan
+from llm_cache_otel.guard import is_the_hosts
 
 if TYPE_CHECKING:
     from llm_cache_otel.emit.signals import Signals
@@ -43,7 +44,10 @@ class SpanScope:
             return
         try:
             reset(token)
-        except Exception:
+        except Exception as error:
+            if is_the_hosts(error):  # it has been reset
+                self._token = None
+                raise
             context_api.detach(token)  # which has its own say
         self._token = None  # last: an interrupt may have it left once more
 

@@ -29,6 +29,7 @@ from llm_cache_otel.emit.pipeline.private import (
 )
 from llm_cache_otel.emit.spans import Spans
 from llm_cache_otel.facts.fact import fact
+from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.later import later
 
 P = TypeVar("P")
@@ -182,6 +183,8 @@ def _speaker(
             alone = private_providers().is_one(provider)
             speaker = all_speakers[id(provider)] = kind(provider, alone=alone)
         except Exception as error:
+            if is_the_hosts(error):
+                raise
             note_failure(signal, error, notes)
             return kind(NOWHERE[signal])
         with contextlib.suppress(Exception):

@@ -163,7 +163,8 @@ class KeyFacts:
 class BackendFacts:
     """One `get` or `set` of a cache adapter.
 
-    `hit` is whether a `get` returned something, `entry_size` is in bytes, `ttl` in seconds. `scope`
+    `hit` is whether a `get` returned something, `entry_size` is in bytes, `ttl` in seconds; `interrupted` is
+    whether `error_type` came from outside, as a cancellation does. `scope`
     is set where the adapter was observed by itself, outside an observed call; `asked_ns` is when it was
     asked, before anything was done to observe that.
     """
@@ -176,6 +177,7 @@ class BackendFacts:
     entry_size: int | None = None
     ttl: float | None = None
     error_type: str | None = None
+    interrupted: bool = False
     asked_ns: int | None = None
     scope: Scope | None = None
 
@@ -184,8 +186,9 @@ class BackendFacts:
 class LookupFacts:
     """Instructor's whole lookup: the key, `get`, and the entry read back into a model.
 
-    `error_type` without an error in `get` means that the stored entry did not validate. `stored` is what the
-    entry keeps of the response that it was made from.
+    `error_type` without an error in `get` means that the stored entry did not validate, unless the lookup was
+    `interrupted`: broken off from outside. `stored` is what the entry keeps of the response that it was made
+    from.
     """
 
     interval: Interval
@@ -193,6 +196,7 @@ class LookupFacts:
     get: BackendFacts | None
     stored: InferenceResponse | None = None
     error_type: str | None = None
+    interrupted: bool = False
     scope: Scope | None = None
 
 

@@ -39,9 +39,7 @@ class Bills:
     def knows(self, key: str, response_id: str | None) -> bool:
         """Whether it is known what stored an entry, if it is made of this very response still."""
         stored = self._stored.get(hash(key))
-        if stored is None:
-            return False
-        return response_id is None or response_id == stored.response_id  # as `may_be_of`
+        return stored is not None and response_id == stored.response_id
 
     @property
     def failure(self) -> BaseException | None:
@@ -99,7 +97,7 @@ class Bills:
         if outcome is Outcome.HIT:
             entry = (call.lookup and call.lookup.stored) or InferenceResponse()
             stored = None if key is None else self._stored.get(key)
-            if stored is None or not stored.may_be_of(entry.id):
+            if stored is None or not stored.may_be_of(entry):
                 stored = StoredCall(None, self._of_entry(call, entry), entry.id)
                 self._remember(key, stored)
             return stored

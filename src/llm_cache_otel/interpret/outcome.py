@@ -20,8 +20,8 @@ from llm_cache_otel.facts import (
 def outcome_of(call: CallFacts) -> tuple[Outcome | None, Reason | None]:
     """The outcome and its reason, of which a hit has none; no outcome where nothing tells it.
 
-    A `bypass` without a reason is a call that failed before its cache was asked: none of the
-    closed reasons is its evidence, and `error.type` says what happened.
+    A `bypass` without a reason is a call that failed before its cache had answered, and not for it: none of
+    the closed reasons is its evidence, and `error.type` says what happened.
     """
     match call.cache:
         case CacheGiven.NOTHING:
@@ -39,6 +39,8 @@ def outcome_of(call: CallFacts) -> tuple[Outcome | None, Reason | None]:
 
 
 def _of_lookup(call: CallFacts, lookup: LookupFacts) -> tuple[Outcome, Reason | None]:
+    if lookup.interrupted:
+        return Outcome.BYPASS, None
     if lookup.get is not None and lookup.get.error_type is not None:
         return Outcome.ERROR, ErrorReason.BACKEND_UNAVAILABLE
     if lookup.error_type is not None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 from llm_cache_otel import forks
-from llm_cache_otel.facts import Bill, Origin
+from llm_cache_otel.facts import Bill, InferenceResponse, Origin
 from llm_cache_otel.facts.fact import fact
 
 _MOST_ENTRIES = 8_192
@@ -24,9 +24,12 @@ class StoredCall:
     response_id: str | None = None
     origin: Origin | None = None
 
-    def may_be_of(self, response_id: str | None) -> bool:
-        """Not if another response has taken its place since, which another process may have stored."""
-        return response_id is None or response_id == self.response_id
+    def may_be_of(self, entry: InferenceResponse) -> bool:
+        """Not if another response has taken its place since, which another process may have stored.
+
+        An entry that keeps nothing of a response does not tell.
+        """
+        return entry.id == self.response_id or entry == InferenceResponse()
 
     def saved_by(self, seconds: float) -> float | None:
         """The seconds that a hit spared which took so many itself, never negative."""

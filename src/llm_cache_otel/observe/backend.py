@@ -11,7 +11,7 @@ from llm_cache_otel.facts import BackendFacts, Interval, Operation, Scope
 from llm_cache_otel.guard import Guard
 from llm_cache_otel.observe.adapter import entry_size
 from llm_cache_otel.observe.clock import Clock
-from llm_cache_otel.observe.errors import error_type, is_closing
+from llm_cache_otel.observe.errors import error_type, is_closing, is_interrupt
 from llm_cache_otel.observe.step import NOWHERE, Surroundings, observe, surroundings
 from llm_cache_otel.observe.stores import ADAPTER, Asked, Method
 
@@ -87,6 +87,7 @@ class BackendStep:
                 entry_size=self._entry_size,
                 ttl=self._asked.ttl,
                 error_type=None if error is None else error_type(error),
+                interrupted=is_interrupt(error),
                 asked_ns=self._asked_ns,
                 scope=self._scope,
             ),

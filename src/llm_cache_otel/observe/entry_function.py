@@ -88,8 +88,14 @@ class EntryFunctionCall(StoreFunctionCall):
         got = self._got
         if got is None:
             return None
-        failure = got.error_type
-        return LookupFacts(got.interval, self._is_found, got, error_type=failure, scope=got.scope)
+        return LookupFacts(
+            got.interval,
+            self._is_found,
+            got,
+            error_type=got.error_type,
+            interrupted=got.interrupted,
+            scope=got.scope,
+        )
 
 
 current_entry: ContextVar[EntryFunctionCall | None] = ContextVar(

@@ -6,6 +6,7 @@ import builtins
 
 from tenacity import RetryError
 
+from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.observe.instructor_api import InstructorRetryException
 
 _WRAPPERS = (InstructorRetryException, RetryError)
@@ -22,6 +23,11 @@ def is_closing(error: BaseException | None) -> bool:
             break
         error = error.__context__
     return isinstance(error, GeneratorExit)
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether it says nothing of what it struck: a cancellation, say, or a time limit of the program's."""
+    return error is not None and is_the_hosts(error)
 
 
 def error_type(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from llm_cache_otel.facts import (
     SpanRole,
     StoreFacts,
 )
+from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.observe import response_model
 from llm_cache_otel.observe.clock import Clock
 from llm_cache_otel.observe.errors import error_type, is_closing
@@ -74,7 +75,9 @@ def returned_model(function: Callable[..., Any]) -> Any | None:
     """What a function is declared to return, if a Pydantic model is in it that can be found."""
     try:
         annotation = response_model.return_annotation(function)
-    except Exception:  # of names that are defined later, or elsewhere
+    except Exception as error:  # of names that are defined later, or elsewhere
+        if is_the_hosts(error):
+            raise
         return None
     return annotation if response_model.may_be_model(annotation) else None
 

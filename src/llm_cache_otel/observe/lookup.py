@@ -15,7 +15,7 @@ from llm_cache_otel.facts import (
     StoreFacts,
 )
 from llm_cache_otel.observe.adapter import entry_size
-from llm_cache_otel.observe.errors import error_type
+from llm_cache_otel.observe.errors import error_type, is_interrupt
 from llm_cache_otel.observe.inference_response import inference_response, response_id
 from llm_cache_otel.observe.stores import ADAPTER
 
@@ -87,7 +87,7 @@ class Lookup(CacheUse):
     where = "lookup"
     role = SpanRole.LOOKUP
     _key: object = None
-    _is_hit = False
+    _is_hit = _is_interrupted = False
     _stored: InferenceResponse | None = None
 
     def began(self, call: Call) -> int:
@@ -96,6 +96,7 @@ class Lookup(CacheUse):
     def failed(self, call: Call, args: Args, error: BaseException) -> None:
         call.lookup = self
         self._error_type = error_type(error)
+        self._is_interrupted = is_interrupt(error)
         call.prepared(args[2] if len(args) > 2 else None)
 
     def returned(self, call: Call, args: Args, result: Any) -> None:
@@ -133,6 +134,7 @@ class Lookup(CacheUse):
             get=self._backend(call),
             stored=self._stored,
             error_type=self._error_type,
+            interrupted=self._is_interrupted,
             scope=self.scope,
         )
 

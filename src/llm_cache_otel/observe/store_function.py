@@ -113,7 +113,14 @@ class StoreFunctionCall(FunctionCall):
         if got.hit and isinstance(error, ValidationError) and not was_asked:
             failure = error_type(error)  # what was found is no answer any more
         hit = bool(got.hit) and failure is None and not was_asked
-        return LookupFacts(got.interval, hit, got, error_type=failure, scope=got.scope)
+        return LookupFacts(
+            got.interval,
+            hit,
+            got,
+            error_type=failure,
+            interrupted=got.interrupted,
+            scope=got.scope,
+        )
 
     def store(self) -> StoreFacts | None:
         stored = self._set

@@ -36,6 +36,7 @@ from llm_cache_otel.emit.pipeline.fallbacks import (
 from llm_cache_otel.emit.pipeline.outages import Outages
 from llm_cache_otel.emit.pipeline.own_metrics import OwnMetricExporter
 from llm_cache_otel.emit.pipeline.own_spans import OwnSpanProcessor
+from llm_cache_otel.guard import is_the_hosts
 
 __all__ = ["Pipeline", "import_exporters"]
 
@@ -100,6 +101,8 @@ class Pipeline:
                 described = own or self._as_instance(file.resource(), given=True)
                 return from_file(file, described, self.outages)
             except Exception as error:
+                if is_the_hosts(error):
+                    raise
                 notes.warn_once(
                     "OTEL_CONFIG_FILE",
                     f"OTEL_CONFIG_FILE can't be used ({type(error).__qualname__}). Using the other "

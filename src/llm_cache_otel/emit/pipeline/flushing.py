@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakSet
 
 from llm_cache_otel import forks
 
@@ -25,13 +26,18 @@ class _Flush:
         with contextlib.suppress(Exception):
             self.flushed = bool(self.provider.force_flush())
 
+    @property
+    def is_running(self) -> bool:
+        return self.generation == forks.generation and not self.is_over_by(0.0)
+
     def is_over_by(self, deadline: float) -> bool:
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
 
-_unfinished: list[_Flush] = []
-"""One for each provider at most: of a Collector that hangs, no heap of threads may wait."""
+_flushes: WeakSet[_Flush] = WeakSet()
+"""Each for as long as its thread runs. One for each provider at most: of a Collector that hangs, no heap of
+threads may wait."""
 
 
 def flush_providers(providers: Iterable[Any], deadline: float) -> list[Any]:
@@ -43,7 +49,7 @@ def flush_providers(providers: Iterable[Any], deadline: float) -> list[Any]:
         earlier = _earlier(provider)
         if earlier is None or earlier.is_over_by(deadline):
             flushes.append(_Flush(provider))
-    _unfinished[:] = [*filter(_is_running, _unfinished), *flushes]
+    _flushes.update(flushes)
     for flush in flushes:
         if flush.is_over_by(deadline) and flush.flushed:
             del able[id(flush.provider)]
@@ -51,9 +57,5 @@ def flush_providers(providers: Iterable[Any], deadline: float) -> list[Any]:
 
 
 def _earlier(provider: Any) -> _Flush | None:
-    running = (flush for flush in _unfinished if flush.provider is provider and _is_running(flush))
+    running = (flush for flush in list(_flushes) if flush.provider is provider and flush.is_running)
     return next(running, None)
-
-
-def _is_running(flush: _Flush) -> bool:
-    return flush.generation == forks.generation and not flush.is_over_by(0.0)

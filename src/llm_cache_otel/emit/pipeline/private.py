@@ -19,6 +19,7 @@ from llm_cache_otel.emit.pipeline.ending import Ending
 from llm_cache_otel.emit.pipeline.exporters import DisturbedFork
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.emit.pipeline.hush import hushed_sdk
+from llm_cache_otel.guard import Guard, is_the_hosts
 from llm_cache_otel.later import later
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ NOWHERE: dict[Signal, Any] = {"traces": NoOpTracerProvider(), "metrics": NoOpMet
 """Providers to say something through where there is nothing to export to."""
 
 _PATIENCE = 0.2
+_guard = Guard(lambda where, error: None)
 
 _Key = tuple[Signal, Resource | None]
 
@@ -80,7 +82,10 @@ class PrivateProviders:
                             provider,
                             Ending(provider, exit_timeout, self.out_of_time),
                         )
-                except Exception as error:
+                except BaseException as error:
+                    if is_the_hosts(error):
+                        del self._built[key]  # which is no reason not to build it another time
+                        raise
                     note_failure(signal, error, notes)
             return self._built[key][0]
 
@@ -118,13 +123,13 @@ class PrivateProviders:
 
 def import_pipeline(signal: Signal) -> None:
     """Import what building a provider takes; what is wrong with that is told when it is built."""
-    with contextlib.suppress(Exception), hushed_sdk():
+    with _guard("import"), hushed_sdk():
         from llm_cache_otel.emit.pipeline.build import import_exporters
 
         import_exporters(signal)
 
 
-def note_failure(signal: Signal, error: Exception, notes: Notes) -> None:
+def note_failure(signal: Signal, error: BaseException, notes: Notes) -> None:
     # Most messages may quote what the variables hold, headers among them.
     why = str(error) if isinstance(error, DisturbedFork) else type(error).__qualname__
     notes.warn_once(
