@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import time
+import weakref
 
 import pytest
 from support import programs
@@ -11,6 +14,7 @@ from support.programs import environment
 
 from llm_cache_otel.cli.receiver import OtlpReceiver
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.emit.pipeline.flushing import flush_providers
 
 PROGRAM = """
     import sys, logging
@@ -181,6 +185,21 @@ def test_flush_sends_what_there_is(provider: SimulatedProvider, receiver: OtlpRe
     assert out.split() == ["flushed", "True"]
     assert outcomes(receiver) == {"hit": 2, "miss": 1}
     assert len([span for span in receiver.spans if span.name == "create User"]) == 3
+
+
+def test_what_has_been_flushed_is_let_go() -> None:
+    """Providers that nothing goes to any more are not held by the last time that they were flushed."""
+
+    class Provider:
+        def force_flush(self) -> bool:
+            return True
+
+    provider = Provider()
+    assert flush_providers([provider], time.monotonic() + 10) == []
+    held = weakref.ref(provider)
+    del provider
+    gc.collect()
+    assert held() is None
 
 
 def test_nobody_listening_is_told_by_flush_and_does_not_hold_up_exit(

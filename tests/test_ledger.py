@@ -320,8 +320,9 @@ def test_bedrocks_own_name_for_the_model(bank: SimulatedProvider, recording: Rec
     assert set(recording.sums("llm_cache.spent.cost", "gen_ai.request.model")) == {ARN}
 
 
+@pytest.mark.parametrize("other", [{"id": "another"}, {"id": None}], ids=["another id", "none"])
 def test_an_entry_that_another_process_replaced_saves_what_that_one_cost(
-    bank: SimulatedProvider, recording: Recording
+    other: dict[str, str | None], bank: SimulatedProvider, recording: Recording
 ) -> None:
     seller, cache = SELLERS["openai"], DictCache()
 
@@ -336,7 +337,7 @@ def test_an_entry_that_another_process_replaced_saves_what_that_one_cost(
     bank.cues.add(Cue(answer={"name": "Other", "age": 3}))
     elsewhere = asyncio.run(ask_with(Recording()))
     key, entry = cache.entries.popitem()
-    raw = {**json.loads(json.loads(entry)["raw"]), "id": "another"}
+    raw = json.loads(json.loads(entry)["raw"]) | other
     cache.entries[key] = json.dumps({**json.loads(entry), "raw": json.dumps(raw)})
     hit = asyncio.run(ask_with(recording))
     worth = elsewhere.sums["llm_cache.spent.cost"]

@@ -296,6 +296,22 @@ def test_text_that_can_not_be_sent_is_made_so(
     uninstrument(client)
 
 
+def test_a_model_of_a_class_made_of_str_is_what_it_is_one_of(recording: Recording) -> None:
+    """Such as a member of an enumeration; and one that can't be counted by."""
+
+    class Odd(str):
+        __slots__ = ()
+        __hash__ = None  # type: ignore[assignment]
+
+    client = instructor.Instructor(client=None, create=lambda **_: None)
+    instrument(client, **recording.providers)
+    client.create(messages=[], response_model=None, model=Odd("gpt-4.1-mini"))
+    assert recording.sums("llm_cache.requests", "gen_ai.request.model") == {"gpt-4.1-mini": 1}
+    (span,) = recording.spans("create")
+    assert type(span.attributes["gen_ai.request.model"]) is str
+    uninstrument(client)
+
+
 def test_what_the_provider_says_of_itself_is_sent_in_metrics_as_in_spans(
     recording: Recording,
 ) -> None:

@@ -296,6 +296,15 @@ def test_a_tracer_of_another_make_is_asked_for_every_span(
     assert whole == []
 
 
+def test_a_tracer_that_another_one_stands_in_for_starts_every_span() -> None:
+    """The other's sampler is asked then."""
+    ours, theirs = (TracerProvider(shutdown_on_exit=False).get_tracer("t") for _ in range(2))
+    spans = whole_span.WholeSpans(ours)
+    assert spans.are_as_good()
+    ours.start_span = theirs.start_span  # type: ignore[method-assign]
+    assert not spans.are_as_good()
+
+
 def _of_a_processor(tracers: TracerProvider) -> Any:
     return tracers._active_span_processor._span_processors[-1]
 

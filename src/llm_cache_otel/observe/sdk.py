@@ -143,7 +143,8 @@ def inference_request(
 def requested_model(request: Mapping[str, Any]) -> str | None:
     """As OpenAI's, Anthropic's and Google's SDKs name it, or boto3."""
     name = request.get("model", request.get("modelId"))
-    return name if isinstance(name, str) else None
+    # Of a class made of `str`, an enumeration's member say, what it is one of: it could do anything.
+    return str.__str__(name) if isinstance(name, str) else None
 
 
 def request_settings(request: Mapping[str, Any]) -> dict[str, float | int]:
