@@ -7,14 +7,17 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from instructor.cache import AutoCache
 from pydantic import create_model
 from support.models import MESSAGES, User
 from support.recording import Recording
-from support.ways import make_client
+from support.ways import MODEL, make_client
 
-from llm_cache_otel import instrument
+from llm_cache_otel import instrument, reporter
 from llm_cache_otel.cli.simulate import SimulatedProvider
+from llm_cache_otel.emit import names
+from llm_cache_otel.later import later
 from llm_cache_otel.observe import response_model
 
 
@@ -42,6 +45,32 @@ def test_past_100_response_models_the_span_is_a_plain_create(
     assert len(set(names)) == 101
     assert names.count("create") == 20
     assert recording.sums("llm_cache.schema.info", "nothing") == {None: 100}
+
+
+@pytest.mark.parametrize("parts", ["a text", "several parts"])
+def test_prompts_that_wait_are_bounded_together(
+    parts: str, provider: SimulatedProvider, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an exporter holds up the thread that tells them: of as many, no longer ones are read."""
+    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
+
+    def ask(question: str) -> None:
+        text = question + 8_000 * "x"
+        content = text if parts == "a text" else [{"type": "text", "text": text}]
+        messages = [{"role": "user", "content": content}]
+        client.create(model=MODEL, messages=messages, response_model=User)
+
+    ask("first")
+    recording.clear()
+    monkeypatch.setattr(reporter, "_FEW", 1)
+    monkeypatch.setattr(reporter, "_MOST_TEXT", 20_000)
+    with later._doing:
+        for number in range(6):
+            ask(str(number))
+    client.client.close()
+    why = [span.attributes[names.PROMPT_REASON] for span in recording.spans(f"chat {MODEL}")]
+    assert [reason == "unexplained" for reason in why] == 3 * [False] + 3 * [True]
+    assert len(recording.spans("create User")) == 6
 
 
 def _made(number: int) -> Any:

@@ -20,7 +20,6 @@ from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 
 
-
 def told(recording: Recording) -> list[tuple[Any, ...]]:
     """Outcome, reason and error of each kind of call since the last time."""
     return [

@@ -109,7 +109,9 @@ def breaks_off(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGUSR1, before)
 
 
-def what_hosts_do(provider: SimulatedProvider, recording: Recording) -> dict[str, Callable[[], Any]]:
+def what_hosts_do(
+    provider: SimulatedProvider, recording: Recording
+) -> dict[str, Callable[[], Any]]:
     """By what it is."""
     client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
     request = request_for("from_openai")

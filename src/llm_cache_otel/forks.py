@@ -56,8 +56,8 @@ def lock() -> Any:
 def within(lock: Any, timeout: float, work: Callable[[], object]) -> bool:
     """Do `work` while one of our locks is held; whether that was to be had in so many seconds.
 
-    What a signal's handler raises, or another thread has raised here, may strike as soon as the lock is taken:
-    it is let go all the same, which a `with` can't do that waits no longer than so. A thread that holds it
+    What a signal's handler raises, or another thread throws in, may strike as soon as the lock is taken: it
+    is let go all the same, which a `with` can't do that waits no longer than so. A thread that holds it
     already, whom such a handler has interrupted, works at once.
     """
     if lock._is_owned():

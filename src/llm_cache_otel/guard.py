@@ -50,9 +50,7 @@ class Guard:
         """Whether an error is ours, and not to go on; it is reported by then."""
         is_theirs = False
         with contextlib.suppress(Exception):
-            is_theirs = is_the_hosts(error) or (
-                self._passes is not None and self._passes(error)
-            )
+            is_theirs = is_the_hosts(error) or (self._passes is not None and self._passes(error))
         if is_theirs:
             return False
         with contextlib.suppress(Exception):
@@ -90,7 +88,7 @@ def is_the_hosts(error: BaseException) -> bool:
 
 
 def _is_a_signal_handlers(frames: list[FrameType]) -> bool:
-    """Whether one of these is a handler's for a signal: one that is installed, or was given what it struck."""
+    """Whether one of these is a handler's for a signal: one that is installed, or is given what it struck."""
     handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     return any(frame.f_code in handlers for frame in frames) or any(
         _is_given(frame, struck) for struck, frame in pairwise(frames)

@@ -92,6 +92,11 @@ class Later:
             self._hurry.put(None)
         return True
 
+    @property
+    def waiting(self) -> int:
+        """How much has been put that is not done."""
+        return len(self._work)
+
     def close_with(self, whose: object, work: Work) -> None:
         """Have `work` done, once, when nothing else waits: it sums up what was done, and guards itself."""
         self._closing[whose] = work

@@ -51,6 +51,9 @@ from llm_cache_otel.later import later
 from llm_cache_otel.observe.ports import Ended
 from llm_cache_otel.settings import Settings
 
+_FEW, _MOST_TEXT = 64, 64_000_000
+"""Calls that wait, whose prompts may be of any length; and the characters of the prompts of more."""
+
 
 class Reporter:
     """Says what happened, each call through the providers that apply when it begins."""
@@ -163,6 +166,11 @@ class Reporter:
 
     def ready(self) -> None:
         self.route.signals()
+
+    def longest_prompt(self) -> int | None:
+        """So that the prompts of all the calls that wait are bounded together."""
+        waiting = later.waiting
+        return None if waiting < _FEW else _MOST_TEXT // waiting
 
     def tell(self, call: Ended) -> None:
         with self.guard("facts"):

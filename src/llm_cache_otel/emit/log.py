@@ -40,7 +40,7 @@ class Notes:
     def info(self, message: str) -> None:
         self._notes.append(lambda: logger.info("%s", message))
 
-    def debug(self, message: str, error: Exception) -> None:
+    def debug(self, message: str, error: BaseException) -> None:
         self._notes.append(lambda: logger.debug("%s", message, exc_info=error))
 
     def log(self) -> None:

@@ -114,7 +114,7 @@ class WholeSpans:
         return (
             type(self._tracer) is Tracer
             and type(self._tracer.span_processor) is SynchronousMultiSpanProcessor
-            and "start_span" not in vars(self._tracer)  # put there, though it may be another tracer's
+            and "start_span" not in vars(self._tracer)  # it may be another tracer's
             and all(hasattr(self._tracer, name) for name in _USED)
             and limits.max_span_attribute_length is None
             and (

@@ -25,6 +25,11 @@ class SentPrompt:
     retention: float | None = None
 
     @property
+    def length(self) -> int:
+        """In characters."""
+        return sum(len(section.text) + len(section.rest) for section in self.sections)
+
+    @property
     def is_mixed(self) -> bool:
         """Whether there is more than text in it, such as images."""
         return any(len(section.rest) > _LONGEST_REST for section in self.sections)

@@ -163,7 +163,7 @@ class Attempt(Surroundings):
             if self._is_uncached(call.reporter):
                 return
             space = prompt_space(self._request, client, request)
-            self._prompt = sent_prompt(space, request)
+            self._prompt = sent_prompt(space, request, call.reporter.longest_prompt())
         except Exception as error:
             if not self._guard.swallows("prompt", error):
                 raise

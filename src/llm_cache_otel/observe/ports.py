@@ -150,6 +150,10 @@ class Reporter(Protocol):
         """Whether it is known what the call took that stored the entry of this key, of that response."""
         ...
 
+    def longest_prompt(self) -> int | None:
+        """How many characters of a prompt may wait to be told of now; `None` if any number."""
+        ...
+
     def is_uncached(
         self, models: tuple[str | None, str | None, str | None], reported: object
     ) -> bool:

@@ -23,7 +23,7 @@ from llm_cache_otel.observe.sections import (
     sections_of,
     without_marker,
 )
-from llm_cache_otel.observe.snapshot import SCALARS, Unread, plain_messages
+from llm_cache_otel.observe.snapshot import SCALARS, Unread, length_of, plain_messages
 
 _salt = secrets.randbits(64)
 
@@ -94,9 +94,11 @@ _names_of = Remembered(
 
 
 def sent_prompt(
-    space: int, request: Mapping[str, Any]
+    space: int, request: Mapping[str, Any], most: int | None = None
 ) -> SentPrompt | Unread[SentPrompt | None] | None:
     """From the keyword arguments of the SDK's function; `None` for what can't be read.
+
+    So it is for what has more than so many characters, if `most` is given.
 
     Tools come first, then a schema, the system prompt, the messages:
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
@@ -105,6 +107,8 @@ def sent_prompt(
     if _ELSEWHERE.isdisjoint(request):
         messages = plain_messages(request.get("messages"))
         if messages is not None:
+            if most is not None and length_of(messages) > most:
+                return None
             try:
                 before, retention = _before(request), _retention(request)
             except UNREADABLE:
@@ -118,9 +122,10 @@ def sent_prompt(
     if isinstance(config, Mapping):
         request = {**config, **request}
     try:
-        return _read(space, _before(request), request, _retention(request))
+        prompt = _read(space, _before(request), request, _retention(request))
     except UNREADABLE:
         return None
+    return prompt if most is None or prompt is None or prompt.length <= most else None
 
 
 def _read(
