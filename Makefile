@@ -23,7 +23,7 @@ help:
 	@echo "make bench            what watching costs, beside bare Instructor and its peers, and how it scales"
 	@echo "make bench-memory     the memory of a million calls: an hour or two"
 	@echo "make dashboards       Grafana's dashboards, written anew from collector-config/grafana/panels"
-	@echo "make clean            remove the virtual environments and caches"
+	@echo "make clean            remove the virtual environments and caches, the examples' too"
 
 demo: $(VENV)/.cli
 	@$(BIN)/llm-cache-otel demo
@@ -75,8 +75,10 @@ dashboards: $(VENV)/.dev
 clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) .venv-matrix .venv-instructor .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.*
+	rm -rf .llm-cache .instructor_cache .hypothesis
 
 $(BIN)/python:
+	@command -v $(PYTHON) > /dev/null || { echo "There is no $(PYTHON) here."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is not Python 3.11 or newer. With one that is: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)

@@ -16,21 +16,27 @@ _UNPRICED = {
 }
 
 
+def net_savings(metrics: ReceivedMetrics) -> float | None:
+    """Dollars; `None` where nothing was saved, nor paid for writing to a prompt cache."""
+    premium = metrics.total(names.WRITE_PREMIUM_COST)
+    is_saved = metrics.matching(names.SAVED_COST)
+    return metrics.total(names.SAVED_COST) - premium if is_saved or premium else None
+
+
 def money_rows(metrics: ReceivedMetrics) -> Iterator[tuple[str, Text]]:
     """What each layer saved, what was spent, and what is not known; nothing of what is not there."""
     if metrics.matching(names.SPENT_COST):
         yield "spent", Text(dollars(metrics.total(names.SPENT_COST)))
-    saved = 0.0
     for layer, label in (("response", "saved by hits"), ("prompt", "saved by prompt caches")):
         if metrics.matching(names.SAVED_COST, {names.LAYER: layer}):
-            by_layer = metrics.total(names.SAVED_COST, {names.LAYER: layer})
-            saved += by_layer
-            yield label, Text(dollars(by_layer), "green")
+            saved = metrics.total(names.SAVED_COST, {names.LAYER: layer})
+            yield label, Text(dollars(saved), "green")
     premium = metrics.total(names.WRITE_PREMIUM_COST)
     if premium:
         yield "premium for writing to these", Text(dollars(-premium), "red")
-    if saved or premium:
-        yield "net savings", Text(dollars(saved - premium), "bold")
+    net = net_savings(metrics)
+    if net is not None:
+        yield "net savings", Text(dollars(net), "bold")
     read = metrics.total(names.GEN_AI_CACHE_READ_TOKENS)
     of = metrics.total(names.GEN_AI_INPUT_TOKENS)
     if of and metrics.matching(names.GEN_AI_CACHE_READ_TOKENS):

@@ -9,12 +9,13 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from llm_cache_otel.cli.money import net_savings
 from llm_cache_otel.cli.received import ReceivedSpan
 from llm_cache_otel.cli.store import MOST_SPANS
 from llm_cache_otel.cli.trees import trace_trees
 from llm_cache_otel.cli.views import hit_rate, metrics_view
 from llm_cache_otel.cli.watched import Watched
-from llm_cache_otel.cli.wording import counted, listed, plain
+from llm_cache_otel.cli.wording import counted, dollars, listed, plain
 
 _LINES_OF_TRACES = 8
 """What the numbers leave to the traces at the least: a heading and a miss."""
@@ -56,8 +57,11 @@ class Display:
             yield Segment.line()
 
     def _head(self, width: int) -> list[RenderableType]:
-        """The hit rate; beside and below it, what it is made of."""
+        """The hit rate and what that is worth; beside and below it, what it is made of."""
         rate = Text.assemble("hit rate  ", (hit_rate(self._watched.metrics) or "none yet", "bold"))
+        net = net_savings(self._watched.metrics)
+        if net is not None:
+            rate.append("   saved  ").append(dollars(net), "bold")
         processes = counted(self._watched.processes, "process", "processes")
         room = width - rate.cell_len - _GAP - cell_len("   ".join((processes, *self._ages)))
         processes += self._services(room)

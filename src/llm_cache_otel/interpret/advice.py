@@ -110,8 +110,8 @@ def _serialization_mend(part: str | None) -> str:
         return (
             "The value sits on the provider's client (known cases are anthropic clients since "
             "anthropic 1.10, and Azure token providers), so no call of this client is cached by "
-            "Instructor. Use a client without it, or cache around the call, for example with a "
-            "decorator of your own."
+            "Instructor. Use a client without it, or cache around the call, for example with "
+            "llm_cache_otel.instructor_cache."
         )
     if part is not None and part.startswith("request.timeout"):
         return "Pass timeout as a number of seconds, or set it on the provider's client."

@@ -142,7 +142,11 @@ def inference_request(
 
 def requested_model(request: Mapping[str, Any]) -> str | None:
     """As OpenAI's, Anthropic's and Google's SDKs name it, or boto3."""
-    name = request.get("model", request.get("modelId"))
+    name = request.get("model")
+    if type(name) is str:
+        return name
+    if name is None:
+        name = request.get("modelId")
     # Of a class made of `str`, an enumeration's member say, what it is one of: it could do anything.
     return str.__str__(name) if isinstance(name, str) else None
 

@@ -37,7 +37,11 @@ def serve(port: int, latency: float, retention: float) -> int:
 
 
 def _introduce(console: Console, provider: SimulatedProvider) -> None:
-    console.print(f"A simulated provider answers on {provider.url}, until Ctrl-C.")
+    console.print(
+        f"A simulated provider answers on {provider.url}, with values that are made up, until Ctrl-C. Set what "
+        "your client reads:",
+        soft_wrap=True,
+    )
     for line in (
         f"export OPENAI_BASE_URL={provider.openai_url} OPENAI_API_KEY=simulated",
         f"export ANTHROPIC_BASE_URL={provider.url} ANTHROPIC_API_KEY=simulated",
@@ -50,7 +54,7 @@ def _introduce(console: Console, provider: SimulatedProvider) -> None:
 
 
 def _show(console: Console, ledger: Ledger) -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title="tokens")
     kinds = ("plain", "read", "write_5m", "write_1h", "output")
     for column in ("", "answers", *(kind.replace("_", " ") for kind in kinds)):
         table.add_column(column, justify="right" if column else "left", overflow="fold")
