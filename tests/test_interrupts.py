@@ -50,12 +50,18 @@ def strike_once(number: int, _: object) -> None:
     raise SoftTimeLimit
 
 
+def strike_any(*given: Any, **_: Any) -> None:
+    signal.signal(given[0], signal.SIG_DFL)
+    raise SoftTimeLimit
+
+
 HANDLERS: dict[str, Callable[..., None]] = {
     "a function": strike,
     "a method": Striker().strike,
     "an object": Striker(),
     "a partial": functools.partial(strike, 1),
     "one that is none any more": strike_once,
+    "one that takes anything, and is none any more": strike_any,
 }
 
 
@@ -75,6 +81,17 @@ def test_what_a_signal_handler_raises_is_never_taken_for_ours() -> None:
     assert reported == []
     with guard("here"):
         raise ValueError
+    assert reported == ["here"]
+
+
+def test_what_only_looks_at_who_called_it_is_no_signal_handler() -> None:
+    def look(number: int) -> None:
+        caller = sys._getframe(1)
+        raise ValueError(number, caller)
+
+    reported: list[str] = []
+    with Guard(lambda where, _: reported.append(where))("here"):
+        look(1)
     assert reported == ["here"]
 
 

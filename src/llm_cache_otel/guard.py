@@ -96,11 +96,12 @@ def _is_a_signal_handlers(frames: list[FrameType]) -> bool:
 
 
 def _is_given(frame: FrameType, struck: FrameType) -> bool:
-    for given in frame.f_locals.values():
-        several = given if type(given) is tuple else (given,)
-        if any(one is struck for one in several):
-            return True
-    return False
+    """Whether it was called with a number and that frame, one after the other."""
+    code, given = frame.f_code, frame.f_locals
+    values = [given.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & inspect.CO_VARARGS:
+        values += given.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
+    return any(isinstance(number, int) and one is struck for number, one in pairwise(values))
 
 
 def _is_thrown_in(error: Exception) -> bool:
