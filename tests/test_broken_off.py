@@ -104,12 +104,15 @@ def test_a_cancellation_is_not_either(recording: Recording) -> None:
     """Of a function whose caller waits no longer, while its Redis does not answer."""
 
     async def main() -> None:
-        asked = asyncio.Event()
+        asked, closed = asyncio.Event(), asyncio.Event()
 
-        async def never_answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
             asked.set()
             await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            closed.set()
 
         server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
@@ -125,6 +128,7 @@ def test_a_cancellation_is_not_either(recording: Recording) -> None:
         with pytest.raises(asyncio.CancelledError):
             await run
         await store.aclose()
+        await closed.wait()
         server.close()
 
     asyncio.run(main())

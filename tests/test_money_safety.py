@@ -63,7 +63,7 @@ SABOTAGED = [
             *BEFORE_THE_CALL,
             *AROUND_FORKS,
             *OF_FUNCTIONS,
-            "facts.miss.",  # test_reason_safety.py
+            *("facts.miss.", "facts.prompt.SentPrompt.length"),  # test_reason_safety.py
             THE_DOCTORS,
             "emit.bill_metrics.BillMetrics.__init__",
         )

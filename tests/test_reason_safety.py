@@ -31,7 +31,7 @@ WATCHED = (
     "interpret.histories.",
     *("interpret.prompt_", "interpret.sent_prompts.", "interpret.patterns."),
     *("observe.sections.", "observe.sent_prompt.", "observe.keyed_request.", "emit.miss_"),
-    *("observe.snapshot.", "facts.miss.KeyedRequest."),
+    *("observe.snapshot.", "facts.miss.KeyedRequest.", "facts.prompt.SentPrompt.length"),
     *("observe.adapter._place", "observe.adapter.full_at"),
     "observe.adapter.honours_ttl",
     *("observe.adapter._is_plain", "observe.adapter._reads_ttl"),
@@ -188,6 +188,7 @@ def test_the_program_sees_what_it_saw_without_us(
     monkeypatch.setattr(earlier_requests, "_MOST_REQUESTS", 16)
     monkeypatch.setattr(patterns, "_ONE_OF", 1_000)
     monkeypatch.setattr(miss_reason, "_MOST_NOTED", 2)
+    monkeypatch.setattr(reporter, "_FEW", 1)
     sabotage = Broken(FUNCTIONS[name])
 
     def observe(*targets: Any) -> None:

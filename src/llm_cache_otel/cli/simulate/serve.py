@@ -38,8 +38,8 @@ def serve(port: int, latency: float, retention: float) -> int:
 
 def _introduce(console: Console, provider: SimulatedProvider) -> None:
     console.print(
-        f"A simulated provider answers on {provider.url}, with values that are made up, until Ctrl-C. Set what "
-        "your client reads:",
+        f"A simulated provider answers on {provider.url}, with values that are made up, until Ctrl-C. "
+        "Set what your client reads:",
         soft_wrap=True,
     )
     for line in (
