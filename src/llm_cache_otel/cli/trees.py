@@ -32,8 +32,9 @@ _LONGEST_NAME = 40
 _SHOWN = (
     *(names.OUTCOME, names.REASON, names.PROMPT_OUTCOME, names.PROMPT_REASON),
     *(names.PROMPT_EXPECTED, names.BYPASS_PART, names.ERROR_TYPE, names.PARSE_ERROR_TYPE),
+    *(names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
     *(names.HIT, names.BACKEND, names.NAME, names.KEY_DURATION, names.ENTRY_SIZE, names.TTL),
-    *(names.ATTEMPTS, names.SAVED_COST, names.SPENT_COST, names.WRITE_PREMIUM_COST),
+    names.ATTEMPTS,
     *(names.GEN_AI_USAGE_INPUT, names.GEN_AI_USAGE_CACHE_READ, names.GEN_AI_USAGE_CACHE_WRITE),
     names.GEN_AI_USAGE_OUTPUT,
     names.SAVED_DURATION,
