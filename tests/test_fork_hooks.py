@@ -91,6 +91,51 @@ assert os.waitpid(child, 0)[1] == 0
 print(*asked)
 """
 
+STRUCK = """
+import importlib.util, os, signal, sys, time
+specification = importlib.util.spec_from_file_location("forks", {file!r})
+forks = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(forks)
+
+class Slow:
+    def __init__(self):
+        self.resumed = 0
+
+    def pause(self, deadline):
+        time.sleep(0.3)
+        return True
+
+    def resume(self):
+        self.resumed += 1
+
+    def end(self):
+        pass
+
+class TimeLimit({base}):
+    pass
+
+def strike(*_):
+    raise TimeLimit
+
+slow = [Slow() for _ in range(3)]
+for each in slow:
+    forks.pause_for_forks(each)
+signal.signal(signal.SIGALRM, strike)
+parent, reached = os.getpid(), False
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+try:
+    os.fork()
+    len("where it strikes")
+except TimeLimit:
+    reached = True
+if os.getpid() != parent:
+    os._exit(0 if forks.was_disturbed and not reached else 1)
+assert os.wait()[1] == 0
+print(reached, *(each.resumed for each in slow), forks._depth)
+os.waitpid(forked, 0) if (forked := os.fork()) else os._exit(0)
+print("it does not come again")
+"""
+
 PROGRAMS = {
     "a thread's child that never calls": """
 import os, threading
@@ -187,7 +232,18 @@ def test_a_supervisors_handler_forks_in_the_middle_of_a_fork(provider: Simulated
     assert errors == ""
 
 
+@pytest.mark.parametrize("base", ["Exception", "BaseException"])
+def test_a_signal_that_strikes_while_a_fork_waits_reaches_the_program(
+    base: str, provider: SimulatedProvider
+) -> None:
+    """And all that is paused is paused, and resumed."""
+    program = STRUCK.format(file=forks.__file__, base=base)
+    out, errors = run(program, environment(provider))
+    assert out.splitlines() == ["True 1 1 1 0", "it does not come again"]
+    assert errors == ""
+
+
 def test_what_can_not_be_paused_keeps_nobody_from_forking(provider: SimulatedProvider) -> None:
     out, errors = run(FAILING.format(file=forks.__file__), environment(provider))
-    assert out.split() == ["pause", "pause", "resume"]
+    assert out.split() == ["pause", "pause", "resume", "resume"]
     assert errors == ""

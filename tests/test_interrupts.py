@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -21,10 +19,9 @@ from support.interrupts import InterruptAfterCall, InterruptAt
 from support.recording import Recording
 from support.ways import make_client
 
-from llm_cache_otel import flush, instrument, uninstrument
+from llm_cache_otel import instrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
 from llm_cache_otel.emit import scope
-from llm_cache_otel.guard import Guard
 from llm_cache_otel.later import Later
 from llm_cache_otel.observe.spending import current_spending
 from llm_cache_otel.observe.step import NOWHERE, Surroundings, surroundings
@@ -36,149 +33,6 @@ class SoftTimeLimit(Exception):
 
 def strike(*_: object) -> None:
     raise SoftTimeLimit
-
-
-class Striker:
-    def strike(self, *_: object) -> None:
-        raise SoftTimeLimit
-
-    __call__ = strike
-
-
-def strike_once(number: int, _: object) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    raise SoftTimeLimit
-
-
-def strike_any(*given: Any, **_: Any) -> None:
-    signal.signal(given[0], signal.SIG_DFL)
-    raise SoftTimeLimit
-
-
-HANDLERS: dict[str, Callable[..., None]] = {
-    "a function": strike,
-    "a method": Striker().strike,
-    "an object": Striker(),
-    "a partial": functools.partial(strike, 1),
-    "one that is none any more": strike_once,
-    "one that takes anything, and is none any more": strike_any,
-}
-
-
-@pytest.fixture(params=HANDLERS)
-def alarm(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = signal.signal(signal.SIGUSR1, HANDLERS[request.param])
-    yield
-    signal.signal(signal.SIGUSR1, before)
-
-
-@pytest.mark.usefixtures("alarm")
-def test_what_a_signal_handler_raises_is_never_taken_for_ours() -> None:
-    reported: list[str] = []
-    guard = Guard(lambda where, _: reported.append(where))
-    with pytest.raises(SoftTimeLimit), guard("here"):
-        signal.raise_signal(signal.SIGUSR1)
-    assert reported == []
-    with guard("here"):
-        raise ValueError
-    assert reported == ["here"]
-
-
-def test_what_only_looks_at_who_called_it_is_no_signal_handler() -> None:
-    def look(number: int) -> None:
-        caller = sys._getframe(1)
-        raise ValueError(number, caller)
-
-    reported: list[str] = []
-    with Guard(lambda where, _: reported.append(where))("here"):
-        look(1)
-    assert reported == ["here"]
-
-
-def throw_in() -> None:
-    """As another thread would, with stopit or RQ's timer."""
-    here = ctypes.c_ulong(threading.get_ident())
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(here, ctypes.py_object(SoftTimeLimit))
-
-
-def test_what_another_thread_throws_in_is_never_taken_for_ours() -> None:
-    reported: list[str] = []
-    guard = Guard(lambda where, _: reported.append(where))
-    with pytest.raises(SoftTimeLimit), guard("here"):
-        throw_in()
-        len("where it strikes")
-    assert reported == []
-    with guard("here"):
-        raise SoftTimeLimit
-    assert reported == ["here"], "what is raised like any other is ours"
-
-
-STRIKES: dict[str, Callable[[], None]] = {
-    "a signal's handler": lambda: signal.raise_signal(signal.SIGUSR1),
-    "another thread": throw_in,
-}
-
-
-@pytest.fixture(params=STRIKES)
-def breaks_off(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
-    before = signal.signal(signal.SIGUSR1, strike)
-    yield STRIKES[request.param]
-    signal.signal(signal.SIGUSR1, before)
-
-
-def what_hosts_do(
-    provider: SimulatedProvider, recording: Recording
-) -> dict[str, Callable[[], Any]]:
-    """By what it is."""
-    client = instrument(make_client(provider, cache=AutoCache()), **recording.providers)
-    request = request_for("from_openai")
-    numbers = count()
-    return {
-        "a miss": lambda: client.create(**request, max_tokens=next(numbers)),
-        "a hit": lambda: client.create(**request),
-        "flush()": lambda: flush(1),
-        "force_flush()": recording.providers["tracer_provider"].force_flush,
-        "instrument()": lambda: uninstrument(instrument(client, **recording.providers)),
-    }
-
-
-@pytest.mark.parametrize("what", ["a miss", "a hit", "flush()", "force_flush()", "instrument()"])
-def test_what_breaks_off_from_outside_reaches_the_host_wherever_it_strikes(
-    what: str,
-    breaks_off: Callable[[], None],
-    provider: SimulatedProvider,
-    recording: Recording,
-) -> None:
-    do = what_hosts_do(provider, recording)
-    do["a hit"]()
-    struck, number, lost = True, 0, []
-    while struck:
-        number += 1
-        interrupt = InterruptAt(number, breaks_off)
-        sys.setprofile(interrupt)
-        reached: BaseException | None = None
-        try:
-            do[what]()
-        except Exception as error:
-            reached = error
-        finally:
-            sys.setprofile(None)
-        # Within its retry loop, Instructor makes an error of its own of it.
-        if not isinstance(reached, SoftTimeLimit) and not isinstance(
-            reached.__cause__ if reached else None, SoftTimeLimit
-        ):
-            lost.append(interrupt.where)
-        struck = interrupt.struck
-    assert number > 5
-    assert lost == ["nowhere"], "the last, which has struck nobody"
-
-
-def test_what_fails_in_finding_that_out_is_swallowed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_cache_otel.guard._code", lambda _: 1 / 0)
-    reported: list[str] = []
-    with Guard(lambda where, _: reported.append(where))("here"):
-        raise ValueError
-    assert reported == ["here"]
 
 
 def test_an_interrupt_leaves_nothing_behind(

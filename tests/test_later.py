@@ -390,6 +390,37 @@ def test_nobody_waits_for_what_hangs(own: Later) -> None:
     assert own.put(lambda: None, helps=True)
 
 
+def test_flush_waits_no_longer_than_told_though_what_it_interrupts_holds_a_lock(
+    own: Later,
+) -> None:
+    """In a signal's handler: the SDK takes such a lock where it is told something."""
+    own.ready()
+    lock = threading.Lock()
+    own.put(lambda: lock.acquire() and lock.release())
+    with lock:
+        assert not own.flush(0.05)
+    assert own.flush(10)
+
+
+def test_flush_within_what_is_done_waits_for_nothing(own: Later) -> None:
+    own.ready()
+    flushed: list[bool] = []
+    own.put(lambda: flushed.append(own.flush(60)))
+    own.close_with(own, lambda: flushed.append(own.flush(60)))
+    assert own.flush(10)
+    assert flushed == [False, False]
+
+
+def test_flush_gives_the_thread_what_is_put_and_what_sums_it_up(own: Later) -> None:
+    own.ready()
+    for number in range(3):
+        done: list[object] = []
+        own.put(lambda done=done: done.append(threading.current_thread().name))
+        own.close_with(number, lambda done=done: done.append("sum"))
+        assert own.flush(10)
+        assert done == ["llm_cache_otel-later", "sum"]
+
+
 class Hangs(SpanProcessor):
     def __init__(self) -> None:
         self.go_on = threading.Event()

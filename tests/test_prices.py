@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import genai_prices
@@ -341,3 +343,48 @@ def test_calls_and_tokens_are_told_whatever_becomes_of_prices(
 def test_settings_can_be_copied_and_sent_elsewhere() -> None:
     settings = Settings(prices={"m": Rates(1, 2)}, model_aliases={"a": "m"})
     assert pickle.loads(pickle.dumps(settings)) == copy.deepcopy(settings) == settings
+
+
+class TimeLimit(Exception):
+    """What a handler of a signal raises."""
+
+
+@pytest.fixture
+def fresh() -> Iterator[price_table._Table]:
+    """A table that is not loaded, while `SIGUSR1` is a time limit."""
+
+    def strike(*_: object) -> None:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    yield price_table._Table()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_time_limit_that_strikes_while_it_is_imported_is_the_programs(
+    fresh: price_table._Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def struck() -> None:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr("genai_prices.data_snapshot.get_snapshot", struck)
+    with pytest.raises(TimeLimit):
+        fresh.load()
+    assert fresh.failure is None
+    fresh.load()
+    assert fresh.is_loaded
+
+
+def test_a_handler_that_wants_it_while_it_is_imported_goes_without(
+    fresh: price_table._Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def struck() -> None:
+        monkeypatch.undo()
+        fresh.load()
+        assert not fresh.is_loaded
+
+    monkeypatch.setattr("genai_prices.data_snapshot.get_snapshot", struck)
+    fresh.load()
+    assert fresh.is_loaded
+    assert fresh.failure is None

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import inspect
 import signal
+import sys
 import traceback as tracebacks
 from collections.abc import Callable
 from itertools import pairwise
@@ -48,11 +49,11 @@ class Guard:
 
     def swallows(self, where: str, error: Exception) -> bool:
         """Whether an error is ours, and not to go on; it is reported by then."""
-        is_theirs = False
-        with contextlib.suppress(Exception):
-            is_theirs = is_the_hosts(error) or (self._passes is not None and self._passes(error))
-        if is_theirs:
+        if is_the_hosts(error):
             return False
+        with contextlib.suppress(Exception):
+            if self._passes is not None and self._passes(error):
+                return False
         with contextlib.suppress(Exception):
             self._report(where, error)
         return True
@@ -80,42 +81,74 @@ class Guarded:
 
 
 def is_the_hosts(error: BaseException) -> bool:
-    """Whether it came over what it struck from outside, and can strike anywhere."""
-    if not isinstance(error, Exception):
-        return True
-    struck = list(tracebacks.walk_tb(error.__traceback__))
-    return _is_a_signal_handlers([frame for frame, _ in struck]) or _is_thrown_in(error)
+    """Whether it came over what it struck from outside, and can strike anywhere. Never raises."""
+    return not isinstance(error, Exception) or comes_from_outside(error)
 
 
-def _is_a_signal_handlers(frames: list[FrameType]) -> bool:
-    """Whether one of these is a handler's for a signal: one that is installed, or is given what it struck."""
-    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    return any(frame.f_code in handlers for frame in frames) or any(
-        _is_given(frame, struck) for struck, frame in pairwise(frames)
-    )
+def comes_from_outside(error: BaseException) -> bool:
+    """The same, of whatever could be raised where it struck as well, such as `SystemExit`. Never raises."""
+    with contextlib.suppress(Exception):
+        return signal_of(error) is not None or _is_thrown_in(error)
+    return False
 
 
-def _is_given(frame: FrameType, struck: FrameType) -> bool:
-    """Whether it was called with a number and that frame, one after the other."""
+def signal_of(error: BaseException) -> int | None:
+    """The signal whose handler has raised it: it is installed, or was given the frame that it struck."""
+    handlers = {_code(signal.getsignal(number)): int(number) for number in signal.valid_signals()}
+    frames = [frame for frame, _ in tracebacks.walk_tb(error.__traceback__)]
+    for struck, frame in pairwise(frames):
+        number = _given(frame, struck)
+        if number is not None:
+            return number
+    # Of a closure's others have the code as well, such as whatever one decorator was put on.
+    known = (handlers.get(frame.f_code) for frame in frames if not frame.f_code.co_freevars)
+    return next((number for number in known if number is not None), None)
+
+
+def _given(frame: FrameType, struck: FrameType) -> int | None:
+    """The number before it, if the frame that was struck is given to this one's function."""
     code, given = frame.f_code, frame.f_locals
     values = [given.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & inspect.CO_VARARGS:
         values += given.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
-    return any(isinstance(number, int) and one is struck for number, one in pairwise(values))
+    for number, one in pairwise(values):
+        if one is struck and issubclass(
+            type(number), int
+        ):  # what the program holds is not to be asked
+            return int(number)
+    return None
 
 
-def _is_thrown_in(error: Exception) -> bool:
+def _is_thrown_in(error: BaseException) -> bool:
     """Whether another thread did, with `PyThreadState_SetAsyncExc`.
 
-    That is given a class, and makes an error of it without arguments, at an instruction which raises nothing
-    itself. Errors made in C have arguments, or classes that nothing refers to weakly.
+    That makes an error of a class of the program's, in ours or what that calls of Python's own, at an
+    instruction which raises nothing itself.
     """
-    innermost = error.__traceback__
-    if error.args or not hasattr(type(error), "__weakref__") or innermost is None:
+    kind, innermost = type(error), error.__traceback__
+    if innermost is None or not hasattr(kind, "__weakref__"):  # which builtins and Rust's have not
         return False
-    while innermost.tb_next is not None:
-        innermost = innermost.tb_next
-    return innermost.tb_frame.f_code.co_code[innermost.tb_lasti] != opmap["RAISE_VARARGS"]
+    where = ""
+    while innermost is not None:
+        last, innermost = innermost, innermost.tb_next
+        library = _library(last.tb_frame.f_globals.get("__name__"))
+        where = where if library in sys.stdlib_module_names else library
+    return (
+        where in _OURS
+        and _library(kind.__module__) not in _OURS | sys.stdlib_module_names
+        and last.tb_frame.f_code.co_code[last.tb_lasti] not in _RAISING
+    )
+
+
+_OURS = frozenset({"llm_cache_otel", "opentelemetry", "wrapt"})
+"""What runs within guards. A cache of the program's may too: what strikes there may be its own error."""
+
+_RAISING = frozenset({opmap["RAISE_VARARGS"], opmap["SEND"]})
+"""`raise`, and `await`, of what has failed elsewhere."""
+
+
+def _library(module: object) -> str:
+    return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 def _code(handler: object) -> CodeType | None:

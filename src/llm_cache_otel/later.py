@@ -2,8 +2,8 @@
 
 What is put may come from anywhere, even from a finalizer that a garbage collection runs while this very
 thread holds one of the OpenTelemetry SDK's locks, or from a signal's handler; so putting takes no lock. A
-thread of our own does what was put, a second after the first of it; whoever can't wait, such as
-`flush` or a collection of metrics, does it at once, in order all the same.
+thread of our own does what was put, a second after the first of it, or at once where it is to `flush`;
+whoever can't wait for that, such as a collection of metrics, does it in order all the same.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Later:
         self._doing = forks.lock()
         self._work: deque[Work] = deque()
         self._closing: dict[object, Work] = {}
+        self._flushes: deque[threading.Event] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._is_rung = False
@@ -109,6 +110,23 @@ class Later:
                 return False
         return self._close(max(0.0, deadline - time.monotonic()))
 
+    def flush(self, timeout: float) -> bool:
+        """`wait`, for who may be a signal's handler: what that has interrupted may hold the SDK's locks.
+
+        The thread does it. Within what is done already there is nothing to wait for.
+        """
+        if self._doing._is_owned():
+            return False
+        if self._generation != forks.generation:  # which has no thread
+            return self.wait(timeout)
+        over = threading.Event()
+        self._flushes.append(over)
+        if not self._is_rung:
+            self._is_rung = True
+            self._bell.put(None)
+        self._hurry.put(None)
+        return over.wait(timeout)
+
     def come_first_at_exit(self) -> None:
         """Have what is put done before anybody exits who registered so far, such as a provider."""
         if self._generation is not None:
@@ -126,14 +144,16 @@ class Later:
 
     def pause(self, deadline: float) -> bool:
         """Let what is being done be done before this process forks: it may hold the SDK's locks."""
+        is_within = self._doing._is_owned()
         if not self._doing.acquire(timeout=max(0.0, deadline - time.monotonic())):
             return False
-        with contextlib.suppress(Exception):
-            self._close(0)  # or a child would have it summed up as well
+        if not is_within:
+            with _guard("fork"):
+                self._do_closing()  # or a child would have it summed up as well
         return True
 
     def resume(self) -> None:
-        self._doing.release()
+        forks.let_go(self._doing)
 
     def end(self) -> None:
         """In a child: what was put is its parent's to say."""
@@ -145,11 +165,15 @@ class Later:
             with contextlib.suppress(Empty):
                 hurry.get(timeout=_PAUSE)
             self._is_rung = False
-            while self._work or self._closing:
+            while self._work or self._closing or self._flushes:
+                flushes = list(self._flushes)
                 with contextlib.suppress(BaseException):  # or nothing would ever be told again
-                    self._do_all()
+                    if self._do_all():
+                        for flush in flushes:
+                            self._flushes.remove(flush)
+                            flush.set()
 
-    def _do_all(self) -> None:
+    def _do_all(self) -> bool:
         """Of a large heap without letting go, for it grows faster than that."""
         let_go = time.perf_counter() + _SLICE
         while self._work:
@@ -157,7 +181,7 @@ class Later:
             if time.perf_counter() > let_go and len(self._work) < _MOST // 2:
                 time.sleep(0)
                 let_go = time.perf_counter() + _SLICE
-        self._close(_EXIT_TIMEOUT)
+        return self._close(_EXIT_TIMEOUT)
 
     def _do_one(self, timeout: float) -> bool:
         """Whether the next is done in time, by whomever."""

@@ -198,7 +198,7 @@ def flush_routes(routes: Iterable[Route], timeout: float) -> bool:
     deadline = time.monotonic() + timeout
     private = private_providers()
     failures = private.failures
-    told = later.wait(timeout)
+    told = later.flush(timeout)
     resolved = [signals for signals in (route.resolved for route in routes) if signals is not None]
     providers: list[object] = [
         *(signals.spans.provider for signals in resolved),

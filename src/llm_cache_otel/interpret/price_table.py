@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from llm_cache_otel import forks
+from llm_cache_otel.guard import comes_from_outside
 from llm_cache_otel.interpret.inference import Inference
 from llm_cache_otel.interpret.rates import Rates
 
@@ -42,9 +43,12 @@ _BY_TIER = frozenset({"openai", "azure", "anthropic", "aws", "google"})
 
 def import_beforehand() -> None:
     """What must not be imported while another thread calls openai's SDK: a few milliseconds beside that."""
-    with suppress(Exception):  # whatever is wrong with it, it is not the host's trouble
+    try:
         import httpx2  # noqa: F401
         import pydantic.dataclasses  # noqa: F401  so that no thread waits for another one's import
+    except Exception as error:  # whatever is wrong with it, it is not the host's trouble
+        if comes_from_outside(error):
+            raise
 
 
 class _Table:
@@ -52,25 +56,28 @@ class _Table:
 
     def __init__(self) -> None:
         self._lock = forks.lock()
-        self._is_held = False
         self.is_loaded = False
         self.failure: BaseException | None = None
         forks.pause_for_forks(self)
 
     def pause(self, deadline: float) -> bool:
         """Let an import end before this process forks, or a child would wait for it for ever."""
-        self._is_held = self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
-        return self._is_held
+        is_held: bool = self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        return is_held
 
     def resume(self) -> None:
-        if self._is_held:
-            self._lock.release()
+        forks.let_go(self._lock)
 
     def end(self) -> None:
         forks.pause_for_forks(self)
 
     def load(self) -> None:
-        """Once: what could not be imported then is not tried again, and `failure` says why."""
+        """Once: what could not be imported then is not tried again, and `failure` says why.
+
+        Not within itself, where a signal's handler has interrupted it: half of it is imported there.
+        """
+        if self._lock._is_owned():
+            return
         with self._lock:
             if self.is_loaded or self.failure is not None:
                 return
@@ -83,6 +90,8 @@ class _Table:
                 Rates(input=0, output=0).price(Usage(input_tokens=1, output_tokens=1))
                 self.is_loaded = True
             except (Exception, SystemExit) as error:
+                if comes_from_outside(error):
+                    raise
                 self.failure = error
 
 

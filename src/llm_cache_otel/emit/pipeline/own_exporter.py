@@ -40,28 +40,29 @@ class _Gate:
         self._since = 0.0
         self._is_over_grpc = hasattr(exporter, "_initialize_channel_and_stub")
         self._is_first = True
-        self._is_held = False
+        self._is_paused = False
         forks.pause_for_forks(self)
 
     def __enter__(self) -> None:
-        self._since = time.monotonic()
         self._lock.acquire()
+        self._since = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
         self._is_first = False
         self._lock.release()
 
     def pause(self, deadline: float) -> bool:
-        if self._is_over_grpc or self._is_first:
-            left = max(0.0, deadline - time.monotonic())
-            is_stuck = time.monotonic() - self._since > _STUCK
-            self._is_held = self._lock.acquire(timeout=0.0 if is_stuck else left)
-        return self._is_held or not self._is_over_grpc
+        self._is_paused = self._is_over_grpc or self._is_first
+        if not self._is_paused:
+            return True
+        left = max(0.0, deadline - time.monotonic())
+        is_stuck = time.monotonic() - self._since > _STUCK
+        is_held: bool = self._lock.acquire(timeout=0.0 if is_stuck else left)
+        return is_held or not self._is_over_grpc
 
     def resume(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._lock.release()
+        if self._is_paused:
+            forks.let_go(self._lock)
 
     def end(self) -> None: ...
 

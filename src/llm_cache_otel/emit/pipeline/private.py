@@ -40,7 +40,6 @@ class PrivateProviders:
     def __init__(self) -> None:
         self._lock = forks.lock()
         self.generation = forks.generation
-        self._is_held = False
         self._pipeline: Pipeline | None = None
         self._built: dict[_Key, tuple[Any, Ending | None]] = {}
         forks.pause_for_forks(self)
@@ -48,12 +47,11 @@ class PrivateProviders:
     def pause(self, deadline: float) -> bool:
         """Let what another thread is building be built before this process forks, if it is done soon."""
         patience = min(_PATIENCE, max(0.0, deadline - time.monotonic()))
-        self._is_held = self._lock.acquire(timeout=patience)
+        self._lock.acquire(timeout=patience)
         return True
 
     def resume(self) -> None:
-        if self._is_held:
-            self._lock.release()
+        forks.let_go(self._lock)
 
     def end(self) -> None: ...
 
