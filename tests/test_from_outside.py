@@ -23,7 +23,8 @@ from support.ways import make_client
 
 from llm_cache_otel import flush, instrument, uninstrument
 from llm_cache_otel.cli.simulate import SimulatedProvider
-from llm_cache_otel.guard import Guard, is_the_hosts
+from llm_cache_otel.guard import Guard
+from llm_cache_otel.outside import is_the_hosts
 
 
 class SoftTimeLimit(Exception):
@@ -282,7 +283,7 @@ def test_what_breaks_off_from_outside_reaches_the_host_wherever_it_strikes(
 
 
 def test_what_fails_in_finding_that_out_is_swallowed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_cache_otel.guard._code", lambda _: 1 / 0)
+    monkeypatch.setattr("llm_cache_otel.outside._code", lambda _: 1 / 0)
     reported: list[str] = []
     with Guard(lambda where, _: reported.append(where))("here"):
         raise ValueError

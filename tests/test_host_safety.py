@@ -99,7 +99,7 @@ OFF_THE_PATH = (
     "reporter.Reporter.before_collection",
     *(
         *("observe.boundary.", "observe.target.Watch.tell"),
-        *("guard.is_the_hosts", "guard._is_", "guard._code"),  # and see test_from_outside.py
+        *("outside.", "forks._note"),  # and see test_from_outside.py
         *(
             f"observe.clients.ObservedClients.{name}"
             for name in ("__init__", "is_given", "add", "remove")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from llm_cache_otel.guard import comes_from_outside, signal_of
+from llm_cache_otel.outside import comes_from_outside, signal_of
 
 generation = 0
 """How many forks lie between this process and the one that imported this package. What was made in

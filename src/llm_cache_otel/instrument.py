@@ -15,7 +15,7 @@ from llm_cache_otel import forks
 from llm_cache_otel._version import __version__
 from llm_cache_otel.arguments import check_arguments, check_name, kind_of
 from llm_cache_otel.emit.log import logger, warn_once
-from llm_cache_otel.guard import is_the_hosts
+from llm_cache_otel.outside import is_the_hosts
 from llm_cache_otel.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from llm_cache_otel.arguments import check_arguments
 from llm_cache_otel.emit.log import logger
-from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.instrument import instrument_all, uninstrument_all
+from llm_cache_otel.outside import is_the_hosts
 
 _INSTRUCTOR = "instructor"
 _AT_WORK = "instructor.v2.core.patch"

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span
 
 from llm_cache_otel.emit.current import attach, current_context, reset
 from llm_cache_otel.emit.lazy import LazySpan
-from llm_cache_otel.guard import is_the_hosts
+from llm_cache_otel.outside import is_the_hosts
 
 if TYPE_CHECKING:
     from llm_cache_otel.emit.signals import Signals

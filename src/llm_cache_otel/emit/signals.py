@@ -29,8 +29,8 @@ from llm_cache_otel.emit.pipeline.private import (
 )
 from llm_cache_otel.emit.spans import Spans
 from llm_cache_otel.facts.fact import fact
-from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.later import later
+from llm_cache_otel.outside import is_the_hosts
 
 P = TypeVar("P")
 S = TypeVar("S", Spans, Metrics)

@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from llm_cache_otel import forks
-from llm_cache_otel.guard import comes_from_outside
 from llm_cache_otel.interpret.inference import Inference
 from llm_cache_otel.interpret.rates import Rates
+from llm_cache_otel.outside import comes_from_outside
 
 if TYPE_CHECKING:
     from genai_prices import Usage as Tokens

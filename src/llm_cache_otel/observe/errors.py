@@ -6,8 +6,8 @@ import builtins
 
 from tenacity import RetryError
 
-from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.observe.instructor_api import InstructorRetryException
+from llm_cache_otel.outside import is_the_hosts
 
 _WRAPPERS = (InstructorRetryException, RetryError)
 _DEEPEST = 8

@@ -21,7 +21,6 @@ from llm_cache_otel.facts import (
     SpanRole,
     StoreFacts,
 )
-from llm_cache_otel.guard import is_the_hosts
 from llm_cache_otel.observe import response_model
 from llm_cache_otel.observe.clock import Clock
 from llm_cache_otel.observe.errors import error_type, is_closing
@@ -30,6 +29,7 @@ from llm_cache_otel.observe.ports import CacheHistory
 from llm_cache_otel.observe.spending import Spending, current_spending
 from llm_cache_otel.observe.step import FunctionSurroundings, Listener
 from llm_cache_otel.observe.target import Watch
+from llm_cache_otel.outside import is_the_hosts
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from llm_cache_otel.emit.pipeline.fallbacks import (
 from llm_cache_otel.emit.pipeline.outages import Outages
 from llm_cache_otel.emit.pipeline.own_metrics import OwnMetricExporter
 from llm_cache_otel.emit.pipeline.own_spans import OwnSpanProcessor
-from llm_cache_otel.guard import is_the_hosts
+from llm_cache_otel.outside import is_the_hosts
 
 __all__ = ["Pipeline", "import_exporters"]
 

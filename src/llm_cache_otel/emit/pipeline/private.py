@@ -19,8 +19,9 @@ from llm_cache_otel.emit.pipeline.ending import Ending
 from llm_cache_otel.emit.pipeline.exporters import DisturbedFork
 from llm_cache_otel.emit.pipeline.fallbacks import Signal
 from llm_cache_otel.emit.pipeline.hush import hushed_sdk
-from llm_cache_otel.guard import Guard, is_the_hosts
+from llm_cache_otel.guard import Guard
 from llm_cache_otel.later import later
+from llm_cache_otel.outside import is_the_hosts
 
 if TYPE_CHECKING:
     from llm_cache_otel.emit.pipeline.build import Pipeline
