@@ -122,6 +122,7 @@ OFF_THE_PATH = (
         # Whoever says what was put, and what surrounds that; what is said guards itself.
         *(f"later.Later.{name}" for name in ("__init__", "_begin_anew", "wait", "_run", "_do_all")),
         *(f"later.Later.{name}" for name in ("_do_one", "_close", "_has_helped")),  # test_later.py
+        "later.Later.flush",
         *("later.Later._do_next", "later.Later._do_closing", "forks.within"),
         *(f"later.Later.{name}" for name in ("pause", "resume", "end")),  # of forks
         *(f"reporter.Reporter.{name}" for name in ("_say", "_pass_on", "_load", "tell")),

@@ -411,6 +411,17 @@ def test_flush_within_what_is_done_waits_for_nothing(own: Later) -> None:
     assert flushed == [False, False]
 
 
+def test_a_flush_in_which_ours_fails_says_so(provider: SimulatedProvider) -> None:
+    Exported().client(provider).create(**REQUEST)
+    sabotage = Broken(FUNCTIONS["later.Later.flush"])
+    sabotage.start()
+    try:
+        assert not flush(10)
+    finally:
+        sabotage.stop()
+    assert sabotage.runs
+
+
 def test_flush_gives_the_thread_what_is_put_and_what_sums_it_up(own: Later) -> None:
     own.ready()
     for number in range(3):
