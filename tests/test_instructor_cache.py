@@ -57,6 +57,20 @@ def disk(tmp_path: Path) -> Iterator[diskcache.Cache]:
         yield cache
 
 
+def test_entries_of_a_cache_in_memory_are_counted(recording: Recording) -> None:
+    cache, runs = AutoCache(maxsize=3), Runs()
+
+    @observed(recording, cache, name="people")
+    def extract(name: str) -> User:
+        return runs(name)
+
+    for name in ("Ada", "Alan", "Ada"):
+        extract(name)
+    assert recording.sums("llm_cache.entries", "llm_cache.name") == {"people": 2}
+    extract("Grace")
+    assert recording.sums("llm_cache.capacity", "llm_cache.backend") == {"memory": 3}
+
+
 @EVERY_STORE
 def test_what_was_answered_once_is_answered_again(
     kind: str, store: Any, recording: Recording

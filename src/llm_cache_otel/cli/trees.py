@@ -103,7 +103,8 @@ def _attributes(span: ReceivedSpan, said_below: Sequence[ReceivedSpan]) -> Text:
         value = span.attributes.get(name)
         if value is None:
             continue
-        if any(child.attributes.get(name) == value for child in said_below):
+        is_repeated = any(child.attributes.get(name) == value for child in said_below)
+        if is_repeated and name != names.OUTCOME:  # each call has one of its own
             continue
         label = name.removeprefix("llm_cache.").removeprefix("gen_ai.").removeprefix("usage.")
         written = _written(name, value)

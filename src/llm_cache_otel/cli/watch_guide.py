@@ -32,8 +32,8 @@ def waiting(arrivals: Arrivals, timeout: int | None = None) -> RenderableType:
         *(["The doctor's test has arrived: the way here is open."] if came else []),
         *_others(arrivals.watched),
         "",
-        "In another terminal, run a program that calls llm_cache_otel.instrument(client), or any",
-        "program of Instructor's with opentelemetry-instrument.",
+        "In another terminal, run a program that calls llm_cache_otel.instrument(client),",
+        "or any program of Instructor's with opentelemetry-instrument.",
         *_over_grpc(receiver.grpc_endpoint),
         *_over_http(receiver.http_endpoint),
         "Spans come every 5 seconds, metrics every 60 and at exit. To have them every 5:",
@@ -44,7 +44,7 @@ def waiting(arrivals: Arrivals, timeout: int | None = None) -> RenderableType:
 
 def _over_grpc(endpoint: str) -> list[RenderableType]:
     if endpoint == GRPC_ENDPOINT:
-        return [f"Over gRPC it sends here by itself, unless {_ENDPOINT} is set. Over HTTP:"]
+        return [f"Over gRPC it sends here, unless {_ENDPOINT} is set.", "Over HTTP:"]
     return ["Over gRPC:", _code(f"export {_ENDPOINT}={endpoint}"), "Over HTTP:"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.rule import Rule
 from rich.segment import Segment
 from rich.table import Table
@@ -64,12 +64,14 @@ class Display:
             rate.append("   saved  ").append(dollars(net), "bold")
         processes = counted(self._watched.processes, "process", "processes")
         room = width - rate.cell_len - _GAP - cell_len("   ".join((processes, *self._ages)))
-        processes += self._services(room)
+        processes += self._services(room if room >= 0 else room + rate.cell_len + _GAP)
         arrivals = Text("   ".join((processes, *self._ages)), style="dim")
-        row = Table.grid(expand=True, padding=(0, _GAP, 0, 0))
-        row.add_column()
-        row.add_column(justify="right")
-        row.add_row(rate, arrivals)
+        row: RenderableType = Group(rate, arrivals)
+        if room >= 0:
+            row = Table.grid(expand=True, padding=(0, _GAP, 0, 0))
+            row.add_column()
+            row.add_column(justify="right")
+            row.add_row(rate, arrivals)
         if not self._watched.processes_without_metrics:
             return [row, ""]
         which = counted(self._watched.processes_without_metrics, "process is", "processes are")

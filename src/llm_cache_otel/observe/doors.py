@@ -59,6 +59,8 @@ def door_for(target: Any) -> Door | None:
 
 def mend_for(target: Any) -> str | None:
     """What to hand in instead of something that has no door, where that is known."""
+    if isinstance(target, str):
+        return f"A label is given by its name: instrument(name={target[:40]!r})."
     method = _method_of_client(target)
     if method is not None:
         return f"Hand in the client itself: instrument(client), not client.{method}."

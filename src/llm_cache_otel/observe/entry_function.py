@@ -49,8 +49,11 @@ class EntryFunctionCall(StoreFunctionCall):
 
     def observed(self, store: Any) -> ObservedStore:
         """What has the decorator's own use of its store observed, and told by this run."""
-        self.backend = adapter.backend_of(store)
-        watch = self.target.watch
+        traits, watch = adapter.traits_of(store), self.target.watch
+        self.backend = traits.backend
+        if traits.is_auto and traits.size_watched_by() is not watch.reporter:
+            with self.guard("cache size"):
+                adapter.watch_size(watch.reporter, store, traits, watch.name)
         return ObservedStore(
             weakref.ref(store), watch.reporter, self.backend, watch.name, is_async(store)
         )

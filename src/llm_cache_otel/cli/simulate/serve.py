@@ -37,18 +37,17 @@ def serve(port: int, latency: float, retention: float) -> int:
 
 
 def _introduce(console: Console, provider: SimulatedProvider) -> None:
-    console.print(
-        f"A simulated provider answers on {provider.url}, with values that are made up, until Ctrl-C. "
-        "Set what your client reads:",
-        soft_wrap=True,
-    )
+    console.print(f"A simulated provider answers on {provider.url}, until Ctrl-C.")
+    console.print("Its values are made up. In the terminal of your program, set what that reads:")
     for line in (
         f"export OPENAI_BASE_URL={provider.openai_url} OPENAI_API_KEY=simulated",
         f"export ANTHROPIC_BASE_URL={provider.url} ANTHROPIC_API_KEY=simulated",
         f"export GOOGLE_GEMINI_BASE_URL={provider.url} GEMINI_API_KEY=simulated",
-        f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={provider.url} AWS_DEFAULT_REGION=us-east-1",
+        f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={provider.url}",
         "export AWS_ACCESS_KEY_ID=simulated AWS_SECRET_ACCESS_KEY=simulated",
-        f"export AZURE_OPENAI_ENDPOINT={provider.url} AZURE_OPENAI_API_KEY=simulated",
+        "export AWS_DEFAULT_REGION=us-east-1",
+        f"export AZURE_OPENAI_ENDPOINT={provider.url}",
+        "export AZURE_OPENAI_API_KEY=simulated",
     ):
         console.print(f"    {line}", markup=False, soft_wrap=True)
 

@@ -82,14 +82,14 @@ def _exporters(environment: Mapping[str, str], levels: Levels) -> Iterator[Probl
         for name in sorted(unknown and unknown - installed(f"{signal}_exporter")):
             yield Problem(
                 variable,
-                f"{variable} names {quoted(name)}, which is not installed; it can be otlp, console, "
+                f"{variable} names {quoted(name)}, which is not installed; it must be otlp, console, "
                 "none, or an exporter that is installed. It is left out.",
             )
     for signal, protocols in levels.items():
         protocol = environment.get(f"{OTLP}{signal}PROTOCOL", "").strip()
         if protocols and protocol and protocol not in _PROTOCOLS:
             variable = f"{OTLP}{signal}PROTOCOL"
-            can_be = "it can be grpc or http/protobuf. Using grpc."
+            can_be = "it must be grpc or http/protobuf. Using grpc."
             yield Problem(variable, f"{variable} is {quoted(protocol)}; {can_be}")
 
 
@@ -120,7 +120,7 @@ def _sampler_argument(environment: Mapping[str, str]) -> Iterator[Problem]:
     sampler = environment.get("OTEL_TRACES_SAMPLER", "").strip().lower()
     if sampler.endswith("traceidratio") and not is_ratio(value):
         is_now = f"is {quoted(value)}" if value else "is not set"
-        text = f"{variable} {is_now}; for {sampler} it can be a number from 0 to 1. Using 1."
+        text = f"{variable} {is_now}; for {sampler} it must be a number from 0 to 1. Using 1."
         yield Problem(variable, text)
     elif value and not sampler:
         yield Problem(
@@ -138,7 +138,7 @@ def _resource(environment: Mapping[str, str]) -> Iterator[Problem]:
         if not pair.partition("=")[0].strip() or "=" not in pair:
             yield Problem(
                 variable,
-                f"{variable} can't be read at pair {number} of {len(pairs)}; it can be "
+                f"{variable} can't be read at pair {number} of {len(pairs)}; it must be "
                 "key=value,key=value, with a comma in a value as %2C. That pair is left out.",
             )
     variable = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
@@ -146,6 +146,6 @@ def _resource(environment: Mapping[str, str]) -> Iterator[Problem]:
     for name in sorted(names and names - installed("resource_detector")):
         yield Problem(
             variable,
-            f"{variable} names {quoted(name)}, which is not installed; it can be process, os, host or a "
+            f"{variable} names {quoted(name)}, which is not installed; it must be process, os, host or a "
             "detector that is installed. It is left out.",
         )

@@ -40,7 +40,7 @@ def endpoints(environment: Mapping[str, str], levels: Levels) -> Iterator[Proble
 def _wrong_with(value: str, protocols: set[str], *, tls_is_chosen: bool) -> str:
     """An endpoint is used as it is, whatever is wrong with it."""
     over_grpc = "grpc" in protocols
-    example = f"it can be a URL like http://localhost:{4317 if over_grpc else 4318}"
+    example = f"it must be a URL like http://localhost:{4317 if over_grpc else 4318}"
     try:
         url = urlsplit(value)
         port = url.port
@@ -52,7 +52,7 @@ def _wrong_with(value: str, protocols: set[str], *, tls_is_chosen: bool) -> str:
         return ""
     if protocols == {"grpc"} and not has_scheme:
         return (
-            f"without a scheme, which over gRPC means TLS; it can be http://{masked(value)} for a "
+            f"without a scheme, which over gRPC means TLS; it must be http://{masked(value)} for a "
             f"Collector without TLS, https://{masked(value)} for one with it. Using TLS."
         )
     wrong = {
@@ -101,13 +101,13 @@ def headers(environment: Mapping[str, str], levels: Levels) -> Iterator[Problem]
             if not _PAIR.fullmatch(pair):
                 yield Problem(
                     variable,
-                    f"{variable} can't be read {where}; it can be name=value,name=value, with a comma, "
+                    f"{variable} can't be read {where}; it must be name=value,name=value, with a comma, "
                     "semicolon or quote in a value as %2C, %3B or %22. That header is left out.",
                 )
             elif not all(_SENDABLE[protocol].fullmatch(sent) for protocol in protocols):
                 yield Problem(
                     variable,
-                    f"{variable} can't be sent as it is {where}; it can be letters, digits and other "
+                    f"{variable} can't be sent as it is {where}; it must be letters, digits and other "
                     "plain ASCII. Nothing can be sent with it.",
                 )
 
@@ -123,7 +123,7 @@ def files(environment: Mapping[str, str], levels: Levels) -> Iterator[Problem]:
             path = environment.get(variable)
             wrong = _wrong_with_file(Path(path)) if path and protocols else ""
             if wrong:
-                can_be = f"it can be a file in PEM format. Using {instead}."
+                can_be = f"it must be a file in PEM format. Using {instead}."
                 text = f"{variable} is {quoted(str(path))}, {wrong}; {can_be}"
                 yield Problem(variable, text)
 

@@ -36,7 +36,7 @@ class Rule:
         if value is None or (self.accepts(value) if value else self.empty):
             return None
         wrong = quoted(value) if value else EMPTY
-        text = f"{self.variable} is {wrong}; it can be {self.can_be}. Using {self.instead}."
+        text = f"{self.variable} is {wrong}; it must be {self.can_be}. Using {self.instead}."
         return Problem(self.variable, text)
 
 
