@@ -516,10 +516,31 @@ def test_an_applications_flushing_does_not_notice_where_ours_fails(
 ) -> None:
     exported = Exported()
     exported.client(provider).create(**REQUEST)
+    exported.tracers.get_tracer("host").start_span("the host's").end()
     sabotage = Broken(FUNCTIONS["later.Later.wait"])
     sabotage.start()
     try:
-        getattr(exported.tracers, how)()
+        assert getattr(exported.tracers, how)() in (None, True)
     finally:
         sabotage.stop()
     assert sabotage.runs
+    assert "the host's" in exported.names
+
+
+def test_an_application_that_flushes_in_the_midst_of_ours_flushes_its_own(
+    provider: SimulatedProvider,
+) -> None:
+    """In a signal's handler, say."""
+    exported = Exported()
+    exported.client(provider).create(**REQUEST)
+    assert later.wait(10)
+    flushed: list[bool] = []
+
+    def strike() -> None:
+        exported.tracers.get_tracer("host").start_span("the host's").end()
+        flushed.append(exported.tracers.force_flush())
+
+    later.put(strike)
+    assert later.wait(10)
+    assert flushed == [True]
+    assert "the host's" in exported.names

