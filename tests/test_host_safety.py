@@ -72,7 +72,8 @@ TRUSTED = {
     *(f"observe.stream._AsyncGenerator.{name}" for name in ("athrow", "_take", "aclose")),
     "observe.store_methods.operate",
     # What the host asks of a span of ours that is current: it is the SDK's that answers.
-    *(f"emit.lazy.LazySpan.{name}" for name in ("started", "get_span_context", "is_recording")),
+    *(f"emit.lazy.LazySpan.{name}" for name in ("started", "_begin")),  # what that calls is guarded
+    *(f"emit.lazy.LazySpan.{name}" for name in ("get_span_context", "is_recording")),
     *(f"emit.lazy.LazySpan.{name}" for name in ("set_attribute", "set_attributes", "add_event")),
     *(f"emit.lazy.LazySpan.{name}" for name in ("add_link", "update_name", "set_status", "end")),
     *("emit.lazy.LazySpan.record_exception", "emit.lazy.LazySpan.__getattr__"),

@@ -60,13 +60,13 @@ def disk(tmp_path: Path) -> Iterator[diskcache.Cache]:
 def test_entries_of_a_cache_in_memory_are_counted(recording: Recording) -> None:
     cache, runs = AutoCache(maxsize=3), Runs()
 
-    @observed(recording, cache, name="people")
+    @observed(recording, cache)
     def extract(name: str) -> User:
         return runs(name)
 
     for name in ("Ada", "Alan", "Ada"):
         extract(name)
-    assert recording.sums("llm_cache.entries", "llm_cache.name") == {"people": 2}
+    assert recording.sums("llm_cache.entries", "llm_cache.backend") == {"memory": 2}
     extract("Grace")
     assert recording.sums("llm_cache.capacity", "llm_cache.backend") == {"memory": 3}
 

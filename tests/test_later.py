@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanProcessor,
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 from pydantic import BaseModel, field_validator
 from support.models import MESSAGES, User
 from support.recording import Recording
@@ -320,6 +321,21 @@ def test_a_sampler_that_fails_within_a_call_costs_the_span_only(
     }
     assert counts["llm_cache.requests"] == 2
     assert counts["llm_cache.instrumentation.errors"] > 0
+
+
+def test_a_span_around_that_can_not_be_asked_costs_the_span_only(
+    provider: SimulatedProvider, nosy: dict[str, Any]
+) -> None:
+    class Odd(NonRecordingSpan):
+        def get_span_context(self) -> SpanContext:
+            raise ValueError("a span of the host's that fails")
+
+    exported = Exported()
+    client = exported.client(provider)
+    with trace.use_span(Odd(trace.INVALID_SPAN_CONTEXT)):
+        assert client.create(**nosy).age == client.create(**nosy).age
+    assert exported.tracers.force_flush()
+    assert "create Nosy" not in exported.names
 
 
 def test_a_child_that_is_forked_within_a_call_has_its_span_for_a_parent(

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
+    INVALID_SPAN,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -67,11 +68,12 @@ class LazySpan(Span):
         with vars(self).setdefault("_lock", _RLock()):
             span = self._span or self._meanwhile
             if span is None:
-                around = get_current_span(self.around).get_span_context()
                 # For who asks while it is started, such as whoever tells that this fails.
-                self._meanwhile = meanwhile = NonRecordingSpan(around)
+                self._meanwhile = meanwhile = INVALID_SPAN
                 try:
                     with self._guard("spans"):
+                        around = get_current_span(self.around).get_span_context()
+                        self._meanwhile = meanwhile = NonRecordingSpan(around)
                         span = self._starter.start(
                             Opening(*self._opening), self.around, self._guard, is_over=is_over
                         )
