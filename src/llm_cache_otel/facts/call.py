@@ -163,10 +163,8 @@ class KeyFacts:
 class BackendFacts:
     """One `get` or `set` of a cache adapter.
 
-    `hit` is whether a `get` returned something, `entry_size` is in bytes, `ttl` in seconds; `interrupted` is
-    whether `error_type` came from outside, as a cancellation does. `scope`
-    is set where the adapter was observed by itself, outside an observed call; `asked_ns` is when it was
-    asked, before anything was done to observe that.
+    `hit` is whether a `get` returned something, `entry_size` in bytes, `ttl` in seconds; `interrupted` is said
+    of an error from outside. `scope` is set where no observed call asked, and `asked_ns` before any observing.
     """
 
     operation: Operation
@@ -186,9 +184,8 @@ class BackendFacts:
 class LookupFacts:
     """Instructor's whole lookup: the key, `get`, and the entry read back into a model.
 
-    `error_type` without an error in `get` means that the stored entry did not validate, unless the lookup was
-    `interrupted`: broken off from outside. `stored` is what the entry keeps of the response that it was made
-    from.
+    `error_type` without an error in `get`: the entry did not validate, unless it was `interrupted` from
+    outside. `stored` is what the entry keeps of the response that it was made from.
     """
 
     interval: Interval
