@@ -163,8 +163,8 @@ class KeyFacts:
 class BackendFacts:
     """One `get` or `set` of a cache adapter.
 
-    `hit` is whether a `get` returned something, `entry_size` in bytes, `ttl` in seconds; `interrupted` is said
-    of an error from outside. `scope` is set where no observed call asked, and `asked_ns` before any observing.
+    `hit` is whether a `get` found something, `entry_size` in bytes, `ttl` in seconds; `interrupted` is said
+    of errors from outside. `scope` is set where no observed call asked, `asked_ns` before any observing.
     """
 
     operation: Operation
