@@ -42,6 +42,7 @@ class Later:
     def __init__(self) -> None:
         self._starting = forks.lock()
         self._generation: int | None = None
+        self._first_at_exit: list[Work] = []
         self._at_exit: list[Work] = []
         self._begin_anew()
 
@@ -65,7 +66,7 @@ class Later:
             if self._generation == forks.generation:
                 return
             if self._generation is None:
-                atexit.register(self.wait, _EXIT_TIMEOUT)
+                atexit.register(self._wait_at_exit)
             if forks.generation and "multiprocessing.util" in sys.modules:
                 # A forked child of multiprocessing skips atexit before Python 3.13.
                 sys.modules["multiprocessing.util"].Finalize(None, self._exit, exitpriority=-100)
@@ -130,15 +131,24 @@ class Later:
     def come_first_at_exit(self) -> None:
         """Have what is put done before anybody exits who registered so far, such as a provider."""
         if self._generation is not None:
-            atexit.unregister(self.wait)
-            atexit.register(self.wait, _EXIT_TIMEOUT)
+            atexit.unregister(self._wait_at_exit)
+            atexit.register(self._wait_at_exit)
+
+    def first_at_exit(self, work: Work) -> None:
+        """Have `work` done when a process ends, which may still put something."""
+        self._first_at_exit.append(work)
 
     def at_exit(self, work: Work) -> None:
         """Have `work` done when a child of multiprocessing ends, and what was put before is done."""
         self._at_exit.append(work)
 
-    def _exit(self) -> None:
+    def _wait_at_exit(self) -> None:
+        for work in self._first_at_exit:
+            _guarded(work)
         self.wait(_EXIT_TIMEOUT)
+
+    def _exit(self) -> None:
+        self._wait_at_exit()
         for work in self._at_exit:  # which what was put may have added to
             work()
 

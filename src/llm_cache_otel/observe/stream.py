@@ -3,6 +3,7 @@
 A stand-in takes the generator's place, and no generator goes around it: asyncio finishes each asynchronous
 generator that is dropped in a task of its own, and would finish two, one within the other, at once. A stream
 that is dropped runs no code of ours, so a finalizer tells of its end too: `on_end` is called at least once.
+Of one that is held until the process ends it is called then, while there is somebody to tell.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Self
 
 from llm_cache_otel.guard import Guard
+from llm_cache_otel.later import later
 
 OnChunk = Callable[[Any], None]
 OnEnd = Callable[[BaseException | None, bool], None]
@@ -69,6 +71,7 @@ class _Watched:
         self._on_end = on_end
         self._on_chunk = on_chunk
         self._dropped = weakref.finalize(self, _end, guard, on_end, None, dropped=True)
+        _held.add(self)
 
     @property  # type: ignore[misc]  # which everything has, and anybody may read
     def __class__(self) -> Any:
@@ -166,3 +169,14 @@ def _end(
 ) -> None:
     with guard("stream end"):
         on_end(error, dropped)
+
+
+_held: weakref.WeakSet[_Watched] = weakref.WeakSet()
+
+
+def _drop_held() -> None:
+    for stream in list(_held):
+        stream._dropped()
+
+
+later.first_at_exit(_drop_held)

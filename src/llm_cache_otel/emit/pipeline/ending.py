@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -88,4 +89,7 @@ def _exit() -> None:
 
 
 later.at_exit(_exit)
+# Python's finalizers come after it: were one made while Python chooses which to call, none would be called
+# (`weakref.finalize`), and with each of its pools of connections an exporter's thread makes one.
+weakref.finalize(_exit, _exit).detach()
 atexit.register(_exit)  # now, so that it comes after what the program registers
