@@ -35,6 +35,12 @@ held = [caller.client.create_iterable(**request_for(which)) for which in ("begun
 next(held[0])
 """
 
+FAILING = """
+from llm_cache_otel.later import later
+
+later._first_at_exit.insert(0, lambda: 1 / 0)
+"""
+
 OWN_PROVIDERS = """
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
@@ -65,7 +71,11 @@ def test_nothing_is_exported_any_more_when_python_comes_to_its_finalizers(
 
 
 @lazy_iterables
-@pytest.mark.parametrize("before", ["", OWN_PROVIDERS], ids=["ours", "the application's"])
+@pytest.mark.parametrize(
+    "before",
+    ["", OWN_PROVIDERS, FAILING],
+    ids=["ours", "the application's", "where ours fails before"],
+)
 def test_streams_that_are_held_to_the_end_are_told_of(
     before: str, provider: SimulatedProvider, receiver: OtlpReceiver
 ) -> None:

@@ -218,7 +218,7 @@ def test_it_ends_and_what_was_called_arrives_once(
     tmp_path: Path,
 ) -> None:
     books = Books(provider, receiver, tmp_path)
-    delays = {"OTEL_BSP_SCHEDULE_DELAY": 20, "OTEL_METRIC_EXPORT_INTERVAL": 30}
+    delays = {"OTEL_BSP_SCHEDULE_DELAY": 20, "OTEL_METRIC_EXPORT_INTERVAL": 200}
     variables = environment(provider, receiver, protocol, TALLY=books.tally, **delays)
     _, errors = stage.run(PROGRAMS[program], variables, tmp_path)
     books.check()

@@ -136,6 +136,8 @@ OFF_THE_PATH = (
         "emit.tally.Tallies.counter",
         *("emit.durations.Durations.__init__", "emit.metrics.Metrics._durations"),
         *("later.Later.at_exit", "later.Later._exit"),  # of children: test_forks.py
+        *("later.Later.first_at_exit", "later.Later._wait_at_exit"),  # test_exit.py
+        "observe.stream._drop_held",  # test_exit.py
         *("later.Later.come_first_at_exit", "later.Later.ready"),  # test_pipeline_safety.py
         *("observe.seams._is_open", "observe.seams.is_seam"),
         "observe.seams.replaced",
