@@ -35,6 +35,12 @@ held = [caller.client.create_iterable(**request_for(which)) for which in ("begun
 next(held[0])
 """
 
+FORKING = """
+from support.forking import fork, join
+
+join(fork(caller, "first"))
+"""
+
 FAILING = """
 from llm_cache_otel.later import later
 
@@ -68,6 +74,15 @@ def test_nothing_is_exported_any_more_when_python_comes_to_its_finalizers(
     assert out.splitlines() == ["finalized []"]
     assert errors == ""
     assert outcomes(receiver) == {"miss": 1}
+
+
+@lazy_iterables
+def test_a_childs_parent_tells_of_the_streams_that_both_hold(
+    provider: SimulatedProvider, receiver: OtlpReceiver
+) -> None:
+    _, errors = run(HOLDING + FORKING, environment(provider, receiver))
+    assert "Traceback" not in errors
+    assert outcomes(receiver) == {"miss": 1, "bypass": 2, "hit": 1}
 
 
 @lazy_iterables

@@ -60,6 +60,9 @@ def host_closed(stream: Any) -> None:
                 inner._ended(GeneratorExit())
 
 
+_held: weakref.WeakSet[_Watched] = weakref.WeakSet()
+
+
 class _Watched:
     """Nothing of it can be asked that a generator could not be: `wrapt`'s proxies have a length, and more."""
 
@@ -169,9 +172,6 @@ def _end(
 ) -> None:
     with guard("stream end"):
         on_end(error, dropped)
-
-
-_held: weakref.WeakSet[_Watched] = weakref.WeakSet()
 
 
 def _drop_held() -> None:
